@@ -60,10 +60,10 @@ pub trait Machine {
     /// When to call [`handle_timeout`](Self::handle_timeout) next, since start; `None` if only a datagram can wake it.
     fn poll_timeout(&self) -> Option<Duration>;
 
-    /// The next datagram out, appended to `datagram`, which the driver has emptied.
-    fn poll_transmit(&mut self, now: Now, datagram: &mut Vec<u8>) -> Option<Transmit>;
+    /// The next datagram out, appended to `bytes`; what stands there already is not this machine's to touch.
+    fn poll_transmit(&mut self, now: Now, bytes: &mut Vec<u8>) -> Option<Transmit>;
 
-    /// Bytes for an outlet, appended to `bytes`, which the driver has emptied.
+    /// Bytes for an outlet, appended to `bytes`; what stands there already is not this machine's to touch.
     fn poll_output(&mut self, _bytes: &mut Vec<u8>) -> Option<Outlet> {
         None
     }
@@ -78,6 +78,9 @@ pub trait Machine {
 
     /// A peer's host says that nobody listens there. Anyone can forge that, so most machines take no notice.
     fn handle_refused(&mut self, _now: Now, _port: Port) {}
+
+    /// A datagram could not be sent (too long for the path, no route): it is lost, and the log says why.
+    fn handle_unsent(&mut self, _port: Port, _to: SocketAddr) {}
 
     /// How many datagrams the kernel has dropped at this socket since it was opened, for want of room.
     fn handle_kernel_drops(&mut self, _port: Port, _total: u64) {}

@@ -1,1 +1,107 @@
-//! Under construction.
+//! The world: sockets, the clock, signals, the log and the flags that all programs share. It drives a
+//! [`machine::Machine`] over real UDP; nothing else in the workspace opens a socket or reads a clock, except the programs
+//! whose work is the outside world.
+//!
+//! A program's `main.rs` reads like a recipe:
+//!
+//! ```no_run
+//! # use machine::Machine;
+//! # async fn recipe(mut machine: impl Machine, address: runtime::Address) -> Result<(), runtime::Failure> {
+//! let port = runtime::UdpPort::listen(&address, runtime::Runs::Joined).await?;
+//! runtime::announce("listening on", port.address());
+//! runtime::drive(&mut machine, runtime::World::new(vec![port])).await
+//! # }
+//! ```
+#![expect(clippy::disallowed_methods, reason = "this crate is where the world is touched")]
+
+mod address;
+mod drive;
+mod drops;
+mod failure;
+pub mod flags;
+mod input;
+mod logging;
+mod outbox;
+mod outlet;
+mod port;
+mod receive;
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+pub use address::{Address, AddressError};
+pub use drive::{World, drive};
+pub use failure::Failure;
+pub use input::{Closed, Input, LineSender};
+pub use logging::LogGuard;
+pub use outlet::Outlet;
+pub use port::{Runs, UdpPort};
+
+use machine::Now;
+
+/// Runs a program's recipe on this thread: flags in, exit code out (0 done, 1 failed, 2 bad command line).
+pub fn run<Flags, Work>(program: impl FnOnce(Flags) -> Work) -> ExitCode
+where
+    Flags: clap::Parser,
+    Work: Future<Output = Result<(), Failure>>,
+{
+    let flags = Flags::parse();
+    let tokio = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(tokio) => tokio,
+        Err(error) => return Failure::new(format!("cannot start: {error}")).report(),
+    };
+    let outcome = tokio.block_on(program(flags));
+    // A thread that still waits for a line on stdin must not hold the process back.
+    tokio.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Says on stderr where the node can be reached, so that scripts and tests can bind port 0 and read this line.
+#[expect(clippy::print_stderr, reason = "the announcement is promised whatever the log flags say")]
+pub fn announce(what: &str, address: std::net::SocketAddr) {
+    eprintln!("{what} {address}");
+}
+
+/// The two clocks of a node, read together.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    pub fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    /// What time it is.
+    pub fn now(self) -> Now {
+        Now {
+            since_start: self.start.elapsed(),
+            since_epoch: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO),
+        }
+    }
+
+    fn instant(self, since_start: Duration) -> Instant {
+        // Far enough in the future is never; the addition must not overflow.
+        self.start + since_start.min(Duration::from_hours(24 * 365))
+    }
+}
+
+/// A node's name when none was given: URL-safe base64 of a random number of six digits, as in 2016, always eight
+/// characters.
+pub fn random_vuid() -> String {
+    use base64::Engine as _;
+    let number: u32 = rand::random_range(100_000..1_000_000);
+    base64::engine::general_purpose::URL_SAFE.encode(number.to_string())
+}
+
+/// A seed when none was given.
+pub fn random_seed() -> u64 {
+    rand::random()
+}

@@ -1,0 +1,67 @@
+//! Where a machine's bytes go that are not datagrams.
+
+use std::{
+    io::{self, Write as _},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::sync::mpsc;
+
+/// How many turns' bytes may wait for stdout before the node stops taking datagrams in.
+const STDOUT_CHUNKS_MAX: usize = 64;
+
+/// How long the last bytes may take after the node's end.
+const LAST_BYTES: Duration = Duration::from_millis(700);
+
+/// One outlet of a machine.
+#[derive(Debug)]
+pub struct Outlet {
+    pub(crate) sender: mpsc::Sender<Vec<u8>>,
+    /// Whether the node waits for room; else what finds none is dropped.
+    pub(crate) waits: bool,
+    writer: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Outlet {
+    /// Standard output, written by a thread of its own. A reader that does not read holds the node back; one that has
+    /// gone ends it quietly.
+    pub fn stdout() -> Self {
+        let (sender, receiver) = mpsc::channel(STDOUT_CHUNKS_MAX);
+        Self { sender, waits: true, writer: Some(std::thread::spawn(move || write_all(receiver))) }
+    }
+
+    /// A channel whose other end the program serves; what finds no room is dropped.
+    pub fn channel(capacity: usize) -> (Self, mpsc::Receiver<Vec<u8>>) {
+        let (sender, receiver) = mpsc::channel(capacity);
+        (Self { sender, waits: false, writer: None }, receiver)
+    }
+
+    /// Lets the writer finish; its error, if it met one that counts.
+    pub(crate) async fn close(self) -> io::Result<()> {
+        drop(self.sender);
+        let Some(writer) = self.writer else { return Ok(()) };
+        let deadline = tokio::time::Instant::now() + LAST_BYTES;
+        while !writer.is_finished() {
+            if tokio::time::Instant::now() > deadline {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "stdout takes no more; its last bytes are lost"));
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        match writer.join() {
+            Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn write_all(mut chunks: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    while let Some(chunk) = chunks.blocking_recv() {
+        stdout.write_all(&chunk)?;
+        if chunks.is_empty() {
+            stdout.flush()?;
+        }
+    }
+    stdout.flush()
+}
