@@ -98,9 +98,10 @@ impl GetEdge {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) or [`poll_get`](Self::poll_get) has something to do.
-    pub fn poll_timeout(&self) -> Duration {
-        if self.under_way > 0 { self.silent_at } else { self.rest_until }
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do, or [`poll_get`](Self::poll_get) if the caller
+    /// `wants` a message at all.
+    pub fn poll_timeout(&self, wants: bool) -> Option<Duration> {
+        if self.under_way > 0 { Some(self.silent_at) } else { wants.then_some(self.rest_until) }
     }
 
     /// How often GETs stayed unanswered and were repeated.
@@ -158,7 +159,7 @@ mod tests {
         assert_eq!(ask(&mut edge, MS(0)), 1);
         edge.handle_timeout(MS(99));
         assert_eq!(ask(&mut edge, MS(99)), 0);
-        edge.handle_timeout(edge.poll_timeout());
+        edge.handle_timeout(edge.poll_timeout(true).unwrap());
         assert_eq!((ask(&mut edge, MS(100)), edge.repeats()), (1, 1));
     }
 

@@ -1,10 +1,10 @@
 //! The flags that several programs share, so that one word means one thing everywhere.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
 use tracing::level_filters::LevelFilter;
 
-use crate::Address;
+use crate::{Address, Failure, Runs, UdpPort, random_vuid};
 
 /// Where log lines go.
 #[derive(Debug, Clone, clap::Args)]
@@ -58,6 +58,25 @@ pub struct Reporting {
     /// The node's name in its reports [default: eight random characters]
     #[arg(long, value_name = "TEXT")]
     pub vuid: Option<String>,
+}
+
+impl Reporting {
+    /// The node's name: the given one, or a random one.
+    pub fn vuid(&self) -> String {
+        self.vuid.clone().unwrap_or_else(random_vuid)
+    }
+
+    /// The port that reports are sent from, and where they go; a port without a socket when they go nowhere.
+    ///
+    /// # Errors
+    /// When the receiver's name cannot be looked up, or no socket can be had.
+    pub async fn port(&self) -> Result<(UdpPort, Option<SocketAddr>), Failure> {
+        let to = match &self.metrics_address {
+            Some(address) => Some(address.resolve_peer().await?),
+            None => None,
+        };
+        Ok((UdpPort::towards(to.as_slice(), Runs::Apart)?, to))
+    }
 }
 
 /// A length of time in seconds, fractions allowed, 0 allowed: a pause.
