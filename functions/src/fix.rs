@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use crate::{Refusal, integer::Integer};
 
@@ -30,18 +30,32 @@ impl<'a> Iterator for Fields<'a> {
     type Item = (&'a [u8], Option<&'a [u8]>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (field, rest) = cut(self.rest?, SOH);
+        let message = self.rest?;
+        // Byte by byte: a tag is shorter than a search by vectors takes to start.
+        let tag_end = message.iter().position(|&byte| matches!(byte, b'=' | SOH));
+        let (tag, value, rest) = match message.split_at_checked(tag_end.unwrap_or(message.len())) {
+            Some((tag, [b'=', behind @ ..])) => {
+                let (value, rest) = split_value(behind);
+                (tag, Some(value), rest)
+            }
+            Some((tag, [_, rest @ ..])) => (tag, None, Some(rest)),
+            _ => (message, None, None),
+        };
         self.rest = rest;
-        let (tag, value) = cut(field, b'=');
-        Some((tag, value.map(|value| cut(value, b'=').0)))
+        Some((tag, value))
     }
 }
 
-/// What is before the first `byte`, and what is behind it if it is there at all.
-fn cut(bytes: &[u8], byte: u8) -> (&[u8], Option<&[u8]>) {
-    match memchr(byte, bytes).and_then(|at| bytes.split_at_checked(at)) {
-        Some((before, [_, behind @ ..])) => (before, Some(behind)),
-        _ => (bytes, None),
+/// The value at the start of `bytes`, and what stands behind its field.
+fn split_value(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let end = memchr2(SOH, b'=', bytes).unwrap_or(bytes.len());
+    match bytes.split_at_checked(end) {
+        Some((value, [SOH, rest @ ..])) => (value, Some(rest)),
+        Some((value, surplus)) => {
+            let soh = memchr(SOH, surplus);
+            (value, soh.and_then(|at| surplus.get(at + 1..)))
+        }
+        None => (bytes, None),
     }
 }
 

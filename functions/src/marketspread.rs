@@ -53,18 +53,14 @@ impl Marketspread {
         outputs.send(self.json.as_bytes());
     }
 
-    /// The order of the tests is the rule's: an accepted order stays accepted whatever has become of its symbol.
+    /// Whether the id was accepted before is the first test, whatever has become of the symbol since. It is asked last,
+    /// where one look-up answers it and remembers the id.
     fn judge(&mut self, order: &Order<'_>) -> Verdict {
-        if self.accepted.contains(order.id) {
-            return Verdict::AlreadyExists;
-        }
         match self.market.stops(order.symbol) {
-            None => Verdict::UnknownSymbol,
-            Some(true) => Verdict::Stopped,
-            Some(false) => {
-                self.accepted.insert(order.id);
-                Verdict::Accepted
-            }
+            Some(false) if self.accepted.insert(order.id) => Verdict::Accepted,
+            Some(true) if !self.accepted.contains(order.id) => Verdict::Stopped,
+            None if !self.accepted.contains(order.id) => Verdict::UnknownSymbol,
+            _ => Verdict::AlreadyExists,
         }
     }
 }
@@ -187,11 +183,12 @@ impl OrderIds {
         }
     }
 
-    fn insert(&mut self, id: &[u8]) {
+    /// Whether the id is new.
+    fn insert(&mut self, id: &[u8]) -> bool {
         match packed(id) {
             Some(packed) => self.short.insert(packed),
             None => self.long.insert(id.into()),
-        };
+        }
     }
 }
 
@@ -278,6 +275,9 @@ mod tests {
             (&order("a", "BTU", "1"), "Rejected: Order already exists"),
             (&order("a", "NONE", "1"), "Rejected: Order already exists"),
             (&order("b", "NONE", "1"), "Rejected: Unknown symbol: NONE"),
+            (&nbbo("BTU", "1", "1"), ""),
+            (&order("a", "BTU", "1"), "Rejected: Order already exists"),
+            (&order("b", "BTU", "1"), "Accepted"),
         ]);
     }
 
@@ -392,8 +392,7 @@ mod tests {
             let mut model = HashSet::new();
             for id in &ids {
                 prop_assert_eq!(known.contains(id), model.contains(id));
-                known.insert(id);
-                model.insert(id.clone());
+                prop_assert_eq!(known.insert(id), model.insert(id.clone()));
             }
         }
 

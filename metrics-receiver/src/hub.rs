@@ -20,12 +20,28 @@ struct Body<'a> {
 
 #[derive(Serialize)]
 struct Topics<'a> {
-    #[serde(serialize_with = "bins_by_float")]
-    latency_bins: Option<&'a Bins<u64>>,
-    #[serde(serialize_with = "or_empty")]
-    throughput_out: Option<&'a BTreeMap<u64, u64>>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "some_or_empty")]
-    throughput_in: Option<Option<&'a BTreeMap<u64, u64>>>,
+    latency_bins: PerBound<'a>,
+    throughput_out: PerSecond<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    throughput_in: Option<PerSecond<'a>>,
+}
+
+/// Counts by bound, as Python writes a float: `1e-05`, `0.0001`, `1.0`, `inf`.
+struct PerBound<'a>(Option<&'a Bins<u64>>);
+
+impl Serialize for PerBound<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.into_iter().flatten().map(|(bin, count)| (text::float(bin.seconds()), count)))
+    }
+}
+
+/// Counts by second. 2016 posted nothing where they were null; a hub can do more with an empty object.
+struct PerSecond<'a>(Option<&'a BTreeMap<u64, u64>>);
+
+impl Serialize for PerSecond<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.into_iter().flatten())
+    }
 }
 
 /// The body to post, on one line; `None` for a bare report of 2016 without latencies, which was not posted then.
@@ -41,9 +57,9 @@ pub fn hub_body(report: &Report) -> Option<Vec<u8>> {
         t1: report.t1,
         t0: report.t0,
         topics: Topics {
-            latency_bins: report.latency_count.as_ref(),
-            throughput_out: report.throughput_out.as_ref(),
-            throughput_in: is_ours.then_some(report.throughput_in.as_ref()),
+            latency_bins: PerBound(report.latency_count.as_ref()),
+            throughput_out: PerSecond(report.throughput_out.as_ref()),
+            throughput_in: is_ours.then_some(PerSecond(report.throughput_in.as_ref())),
         },
         func: is_ours.then_some(&report.func),
         weir: report.weir.as_ref(),
@@ -51,20 +67,6 @@ pub fn hub_body(report: &Report) -> Option<Vec<u8>> {
     let body = python::to_vec(&body);
     debug_assert!(body.is_ok(), "all keys are texts");
     body.ok()
-}
-
-/// Bounds as Python writes a float: `1e-05`, `0.0001`, `1.0`, `inf`.
-fn bins_by_float<S: Serializer>(bins: &Option<&Bins<u64>>, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_map(bins.iter().copied().flatten().map(|(bin, count)| (text::float(bin.seconds()), count)))
-}
-
-/// 2016 posted nothing where a throughput was null; a hub can do more with an empty one.
-fn or_empty<S: Serializer>(counts: &Option<&BTreeMap<u64, u64>>, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_map(counts.iter().copied().flatten())
-}
-
-fn some_or_empty<S: Serializer>(counts: &Option<Option<&BTreeMap<u64, u64>>>, to: S) -> Result<S::Ok, S::Error> {
-    or_empty(&counts.flatten(), to)
 }
 
 #[cfg(test)]

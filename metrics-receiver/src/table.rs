@@ -100,7 +100,10 @@ fn local<Zone: TimeZone>(seconds: f64, zone: &Zone) -> Option<NaiveDateTime> {
 /// `06:11:09`.
 fn time_of_day<Zone: TimeZone>(second: u64, zone: &Zone) -> String {
     let time = i64::try_from(second).ok().and_then(|second| DateTime::from_timestamp(second, 0));
-    time.map_or_else(|| second.to_string(), |time| time.with_timezone(zone).naive_local().format("%H:%M:%S").to_string())
+    time.map_or_else(
+        || second.to_string(),
+        |time| time.with_timezone(zone).naive_local().format("%H:%M:%S").to_string(),
+    )
 }
 
 /// `text` with its control characters escaped: `\n`, `\x1b`.
@@ -187,9 +190,9 @@ mod tests {
                 "        00:00:08       0         1         ",
                 "        00:00:09       5         0         ",
                 "        BIN (max)           MEAN            PCT    COUNT    SUM            ",
-                "        0.100000000 s       0.000000000       0.00  0        2.000000000    ",
-                "        1.000000000 s       0.000000000       0.00  0        0.000000000    ",
-                "        inf s               0.000000000     100.00  184467440737095516150.000000000    ",
+                "        0.100000000 s       0.000000000      0.00  0        2.000000000    ",
+                "        1.000000000 s       0.000000000      0.00  0        0.000000000    ",
+                "        inf s               0.000000000    100.00  184467440737095516150.000000000    ",
             ]
         );
     }

@@ -236,8 +236,9 @@ mod tests {
             datagram(&reporter.close(at(1_000), &[("accepted", 0)], &[("depth", 0.0), ("age_s", f64::NAN)])),
             "{\"t0\": 1458195068.25, \"t1\": 1458195069.25, \"func\": \"Messagequeue\", \"VUID\": \"NODE_1\", \
              \"latency_time\": null, \"latency_count\": null, \"throughput_in\": null, \"throughput_out\": null, \
-             \"weir\": {\"version\": \"0.1.0\", \"uptime_s\": 1.0, \"address\": \"127.0.0.1:10000\", \
+             \"weir\": {\"version\": \"VERSION\", \"uptime_s\": 1.0, \"address\": \"127.0.0.1:10000\", \
              \"ledger\": {\"accepted\": 0}, \"gauges\": {\"depth\": 0.0}}}"
+                .replace("VERSION", env!("CARGO_PKG_VERSION"))
         );
     }
 

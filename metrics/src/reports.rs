@@ -80,3 +80,59 @@ fn log(lines: &[String]) {
         tracing::info!("{line}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use machine::Port;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Now {
+        Now { since_start: Duration::from_secs(seconds), since_epoch: Duration::from_secs(1_458_195_068 + seconds) }
+    }
+
+    fn reports(to: Option<Transmit>) -> Reports {
+        let identity = Identity { vuid: "NODE_1".into(), func: "Messagequeue".into(), address: None };
+        Reports::new(identity, LogOrder::TimeFirst, Duration::from_secs(1), to, at(0))
+    }
+
+    /// How many reports come out.
+    fn sent(reports: &mut Reports) -> usize {
+        let mut datagram = Vec::new();
+        std::iter::from_fn(|| {
+            datagram.clear();
+            let transmit = reports.poll_transmit(&mut datagram)?;
+            Report::parse(&datagram).expect("a report");
+            Some(transmit)
+        })
+        .count()
+    }
+
+    #[test]
+    fn every_period_is_sent_once_and_so_are_the_last_words() {
+        let mut reports = reports(Some(Transmit { port: Port(1), to: "127.0.0.1:5001".parse().unwrap() }));
+        assert!(!reports.is_due(at(0)) && reports.is_due(at(1)));
+        reports.close(at(1), &[], &[]);
+        assert_eq!((sent(&mut reports), sent(&mut reports)), (1, 0));
+        reports.close_last(at(2), &[], &[]);
+        assert_eq!(sent(&mut reports), 1);
+        assert_eq!(reports.poll_timeout(), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn without_a_receiver_periods_end_all_the_same() {
+        let mut reports = reports(None);
+        reports.close(at(1), &[], &[]);
+        assert_eq!(sent(&mut reports), 0);
+        assert_eq!(reports.poll_timeout(), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn reports_that_nobody_fetches_fill_no_memory() {
+        let mut reports = reports(Some(Transmit { port: Port(1), to: "127.0.0.1:5001".parse().unwrap() }));
+        for second in 1..100 {
+            reports.close(at(second), &[], &[]);
+        }
+        assert_eq!(sent(&mut reports), WAITING_MAX);
+    }
+}
