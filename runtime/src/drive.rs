@@ -202,7 +202,9 @@ impl<M: Machine> Turn<'_, M> {
     fn take_outputs(&mut self) {
         let mut bytes = Vec::new();
         while let Some(outlet) = self.machine.poll_output(&mut bytes) {
-            if let Some(output) = self.outputs.get_mut(usize::from(outlet.0)) {
+            // What goes to an outlet that nobody serves goes nowhere.
+            let served = self.outputs.iter_mut().zip(self.outlets).nth(usize::from(outlet.0));
+            if let Some((output, _)) = served {
                 if output.is_empty() {
                     std::mem::swap(output, &mut bytes);
                 } else {

@@ -1,20 +1,19 @@
 //! What holds for any datagram at all. The fuzzer and the replay of its corpus share this.
 
 use protocol::{
-    frame,
-    text,
+    frame, text,
     verb::{PutAnswer, Request, RequestError, message_len},
 };
 
 /// Panics where a promise does not hold.
-pub fn hold(datagram: &[u8]) {
+pub(crate) fn hold(datagram: &[u8]) {
     match (frame::only(datagram), Request::parse(datagram)) {
         (Err(error), Err(RequestError::Malformed(same))) => assert_eq!(error, same),
         (Ok(text), request) => {
             canonical_form_reads_back(datagram, text);
             request_reads_back(text, request);
         }
-        (Err(_), other) => panic!("no frame, and yet {other:?}"),
+        (Err(_), other) => assert!(other.is_err(), "no frame, and yet {other:?}"),
     }
     frames_of_a_stream_add_up(datagram);
     let shown = text::literal(&String::from_utf8_lossy(datagram));
