@@ -1,5 +1,5 @@
 //! The vectors of `vectors.txt`, which any language can use, hold here.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use protocol::{
     frame,
