@@ -2,6 +2,8 @@
 
 use std::{fmt, str::Utf8Error};
 
+use protocol::text;
+
 use crate::line::DEPTH_MAX;
 
 /// Why a datagram is not wholly good. The first five have no message that could be shown; at the others the message is
@@ -40,7 +42,7 @@ impl fmt::Display for Fault {
             Self::NoFeedTime => write!(f, "no feed_time"),
             Self::BadFeedTime => write!(f, "feed_time is not a number of seconds since the epoch"),
             Self::FutureFeedTime { ahead_s } => {
-                write!(f, "feed_time is {ahead_s:.6} s in the future: do the clocks agree?")
+                write!(f, "feed_time is {} s in the future: do the clocks agree?", text::float(*ahead_s))
             }
         }
     }

@@ -210,3 +210,152 @@ impl Machine for Sink {
         self.close_report(now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use metrics::{Identity, LogOrder, Report};
+
+    use super::*;
+
+    const NOW_S: u64 = 1_458_195_068;
+
+    fn at(s: u64) -> Now {
+        Now { since_start: Duration::from_secs(s), since_epoch: Duration::from_secs(NOW_S + s) }
+    }
+
+    fn sink(messages: Messages) -> Sink {
+        let to = Transmit { port: METRICS, to: SocketAddr::from(([127, 0, 0, 1], 5001)) };
+        let identity = Identity { vuid: "MARKET_SPREAD".to_owned(), func: "Sink".to_owned(), address: None };
+        Sink::new(messages, Reports::new(identity, LogOrder::CountFirst, Duration::from_secs(1), Some(to), at(0)))
+    }
+
+    fn handle(sink: &mut Sink, datagram: &[u8]) -> String {
+        sink.handle_datagram(at(0), INPUT, SocketAddr::from(([127, 0, 0, 1], 9)), datagram);
+        let mut printed = Vec::new();
+        while let Some(outlet) = sink.poll_output(&mut printed) {
+            assert_eq!(outlet, STDOUT);
+        }
+        String::from_utf8(printed).unwrap()
+    }
+
+    fn report(sink: &mut Sink) -> Report {
+        let mut datagram = Vec::new();
+        sink.poll_transmit(at(0), &mut datagram).unwrap();
+        Report::parse(&datagram).unwrap()
+    }
+
+    /// What a fresh sink prints of a datagram, and what it counts beside it.
+    fn check(datagram: &[u8], printed: &str, count: impl FnOnce(&mut Counts)) {
+        let mut sink = sink(Messages::Printed);
+        let shown = datagram.escape_ascii();
+        assert_eq!(handle(&mut sink, datagram), printed, "{shown}");
+        let mut expected = Counts { received: 1, printed: u64::from(!printed.is_empty()), ..Counts::default() };
+        count(&mut expected);
+        assert_eq!(sink.counts(), expected, "{shown}");
+        let again = handle(&mut sink, br#"{"msg": "still here", "feed_time": 1458195067}"#);
+        assert_eq!(again, "still here\n", "{shown}");
+    }
+
+    #[test]
+    fn good_datagrams_are_printed() {
+        check(
+            br#"{"msg": "New Order: (A, B, Accepted, 4000.0)", "feed_time": 1458195067.5}"#,
+            "New Order: (A, B, Accepted, 4000.0)\n",
+            |_| {},
+        );
+        check(br#"{"feed_time": 0, "msg": {"a": [1, "b c"]}, "more": null}"#, "{\"a\":[1,\"b c\"]}\n", |_| {});
+        check(br#"{"msg": null, "feed_time": -5e3}"#, "null\n", |_| {});
+        check(br#"{"msg": "", "feed_time": 1}"#, "\n", |_| {});
+        check(br#"{"msg": "a", "feed_time": "x", "msg": "b", "feed_time": 1}"#, "b\n", |_| {});
+    }
+
+    #[test]
+    fn what_has_no_message_is_counted_by_name() {
+        check(b"", "", |counts| counts.not_json = 1);
+        check(b"not json", "", |counts| counts.not_json = 1);
+        check(br#"{"msg": NaN, "feed_time": 1}"#, "", |counts| counts.not_json = 1);
+        check(br#"{"msg": "x", "feed_time": NaN}"#, "", |counts| counts.not_json = 1);
+        check(br#"{"msg": "x", "feed_time": 1} {}"#, "", |counts| counts.not_json = 1);
+        check(br#"{"msg": "x", "feed_time": 1"#, "", |counts| counts.not_json = 1);
+        check(b"{\"msg\": \"x\0\", \"feed_time\": 1}", "", |counts| counts.not_json = 1);
+        check(br#"{"msg": "\ud835", "feed_time": 1}"#, "", |counts| counts.not_json = 1);
+        check("\u{feff}{\"msg\": 1, \"feed_time\": 1}".as_bytes(), "", |counts| counts.not_json = 1);
+        check(b"\xff\xfe", "", |counts| counts.not_utf8 = 1);
+        check(b"{\"x\": \"\xff\", \"msg\": 1, \"feed_time\": 1}", "", |counts| counts.not_utf8 = 1);
+        for no_object in [&b"[]"[..], b"\"msg\"", b"1", b"null", b"18PUT:ping"] {
+            let json = !no_object.starts_with(b"18");
+            check(no_object, "", |counts| if json { counts.not_an_object = 1 } else { counts.not_json = 1 });
+        }
+        check(b"{}", "", |counts| counts.no_msg = 1);
+        check(br#"{"feed_time": 1}"#, "", |counts| counts.no_msg = 1);
+        check(br#"{"Msg": "x", "feed_time": 1}"#, "", |counts| counts.no_msg = 1);
+    }
+
+    #[test]
+    fn a_message_without_a_good_time_is_printed_and_counted() {
+        check(br#"{"msg":"x"}"#, "x\n", |counts| counts.no_feed_time = 1);
+        for bad in ["\"1458195068\"", "null", "true", "[1]", "{}", "1e400", "-1e300"] {
+            let datagram = format!("{{\"msg\": \"x\", \"feed_time\": {bad}}}");
+            check(datagram.as_bytes(), "x\n", |counts| counts.bad_feed_time = 1);
+        }
+        for future in ["1458195068.001", "4e9", "1e308"] {
+            let datagram = format!("{{\"msg\": \"x\", \"feed_time\": {future}}}");
+            check(datagram.as_bytes(), "x\n", |counts| counts.future_feed_time = 1);
+        }
+    }
+
+    #[test]
+    fn depth_and_length_are_survived() {
+        let nested =
+            |depth: usize| format!("{{\"msg\": {}{}, \"feed_time\": 1}}", "[".repeat(depth), "]".repeat(depth));
+        check(nested(10_000).as_bytes(), "", |counts| counts.too_deep = 1);
+        check("[".repeat(65_507).as_bytes(), "", |counts| counts.not_an_object = 1);
+        check("{\"a\":".repeat(13_000).as_bytes(), "", |counts| counts.not_json = 1);
+        let deep_elsewhere = nested(10_000).replace("}", ", \"msg\": \"x\"}").replace("msg\": [", "other\": [");
+        check(deep_elsewhere.as_bytes(), "x\n", |_| {});
+        let long = "x".repeat(10_000_000);
+        check(format!("{{\"msg\": \"{long}\", \"feed_time\": 1}}").as_bytes(), &(long + "\n"), |_| {});
+    }
+
+    #[test]
+    fn only_measured_messages_are_in_the_report() {
+        let mut sink = sink(Messages::Printed);
+        for datagram in [
+            r#"{"msg": "a", "feed_time": 1458195067.5}"#,
+            r#"{"msg": "b", "feed_time": 1458195069}"#,
+            r#"{"msg": "c"}"#,
+            "not json",
+        ] {
+            handle(&mut sink, datagram.as_bytes());
+        }
+        assert_eq!(sink.poll_timeout(), Some(Duration::from_secs(1)));
+        sink.handle_timeout(at(1));
+        let report = report(&mut sink);
+        let bins: Vec<(String, u64)> =
+            report.latency_count.unwrap().into_iter().map(|(bin, count)| (bin.to_string(), count)).collect();
+        assert_eq!(bins, [("0.000001000 s".to_owned(), 1), ("1.000000000 s".to_owned(), 1)]);
+        assert_eq!(report.throughput_in.unwrap()[&NOW_S], 2);
+        assert_eq!(report.throughput_out.unwrap()[&NOW_S], 2);
+        let ledger = report.weir.unwrap().ledger;
+        let counts = ["received", "printed", "not_json", "no_feed_time", "future_feed_time"].map(|name| ledger[name]);
+        assert_eq!(counts, [4, 3, 1, 1, 1]);
+    }
+
+    #[test]
+    fn a_silenced_sink_counts_all_the_same() {
+        let mut sink = sink(Messages::Silenced);
+        assert_eq!(handle(&mut sink, br#"{"msg": "x", "feed_time": 1}"#), "");
+        assert_eq!(sink.counts(), Counts { received: 1, silenced: 1, ..Counts::default() });
+        sink.handle_kernel_drops(METRICS, 9);
+        sink.handle_kernel_drops(INPUT, 7);
+        sink.handle_stop(at(0));
+        let ledger = report(&mut sink).weir.unwrap().ledger;
+        assert_eq!((ledger["silenced"], ledger["kernel_drops"]), (1, 7));
+    }
+
+    #[test]
+    fn a_datagram_is_cut_in_the_log() {
+        assert_eq!(shown(b"it's \xff"), "\"it's \u{fffd}\"");
+        assert_eq!(shown(&[b'x'; 201]), format!("'{}'...", "x".repeat(200)));
+    }
+}

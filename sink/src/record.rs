@@ -113,7 +113,11 @@ mod tests {
     #[test]
     fn members_are_found_wherever_they_stand() {
         check(br#"{"msg": "m", "feed_time": 1.5}"#, "\"m\"", Some("1.5"));
-        check(b" {\"x\":[1,{\"msg\":2}],\"feed_time\":-1e3 , \"msg\" :\t{\"a\": [1, 2]} }\n", "{\"a\": [1, 2]}", Some("-1e3"));
+        check(
+            b" {\"x\":[1,{\"msg\":2}],\"feed_time\":-1e3 , \"msg\" :\t{\"a\": [1, 2]} }\n",
+            "{\"a\": [1, 2]}",
+            Some("-1e3"),
+        );
         check(br#"{"msg": null}"#, "null", None);
         check(br#"{"\u006dsg": 1, "feed\u005ftime": 2}"#, "1", Some("2"));
     }

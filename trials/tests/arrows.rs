@@ -1,0 +1,55 @@
+//! The arrows between the crates, as ARCHITECTURE.md draws them.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+const LIBRARIES: [&str; 7] = ["protocol", "machine", "link", "metrics", "functions", "runtime", "simnet"];
+const PROGRAMS: [&str; 6] = ["mq", "worker", "feeder", "sink", "metrics-receiver", "udp-client"];
+
+/// What each library may depend on within the workspace.
+fn allowed(library: &str) -> &'static [&'static str] {
+    match library {
+        "link" | "functions" => &["protocol"],
+        "metrics" | "runtime" => &["protocol", "machine"],
+        "simnet" => &["machine"],
+        _ => &[],
+    }
+}
+
+/// For each crate of the workspace, the crates of the workspace that it needs in order to run.
+fn arrows() -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = cargo_metadata::MetadataCommand::new().no_deps().other_options(vec!["--offline".into()]).exec().unwrap();
+    let members: BTreeSet<String> = metadata.packages.iter().map(|package| package.name.to_string()).collect();
+    let needs = |package: &cargo_metadata::Package| {
+        let normal = package.dependencies.iter().filter(|needed| needed.kind == cargo_metadata::DependencyKind::Normal);
+        normal.map(|needed| needed.name.clone()).filter(|name| members.contains(name)).collect()
+    };
+    metadata.packages.iter().map(|package| (package.name.to_string(), needs(package))).collect()
+}
+
+#[test]
+fn libraries_know_only_what_they_may() {
+    let arrows = arrows();
+    for library in LIBRARIES {
+        let unknown: Vec<_> = arrows[library].iter().filter(|name| !allowed(library).contains(&name.as_str())).collect();
+        assert!(unknown.is_empty(), "{library} must not depend on {unknown:?}");
+    }
+}
+
+#[test]
+fn no_program_depends_on_another() {
+    let arrows = arrows();
+    for program in PROGRAMS {
+        let others: Vec<_> = arrows[program].iter().filter(|name| !LIBRARIES.contains(&name.as_str())).collect();
+        assert!(others.is_empty(), "{program} must not depend on {others:?}");
+    }
+}
+
+#[test]
+fn a_machine_does_not_use_the_runtime() {
+    for program in PROGRAMS {
+        let library = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(program).join("src/lib.rs");
+        let text = std::fs::read_to_string(&library).unwrap();
+        assert!(!text.contains("runtime::"), "{} speaks of the runtime", library.display());
+    }
+}
