@@ -10,7 +10,9 @@
 //! assert_eq!(protocol::frame::only(&datagram), Ok(&b"Hello World"[..]));
 //! ```
 
+pub mod call;
 pub mod frame;
+pub mod link;
 pub mod text;
 pub mod verb;
 
