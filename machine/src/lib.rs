@@ -6,7 +6,7 @@
 
 mod limit;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{any::Any, net::SocketAddr, time::Duration};
 
 pub use limit::LogLimit;
 
@@ -36,6 +36,12 @@ pub struct Outlet(pub u8);
 
 /// Standard output.
 pub const STDOUT: Outlet = Outlet(0);
+
+/// What may take long: it runs beside the sockets, on a thread of its own, and its result comes back to the machine.
+pub type Work = Box<dyn FnOnce() -> WorkResult + Send>;
+
+/// What [`Work`] gives; the machine knows its type.
+pub type WorkResult = Box<dyn Any + Send>;
 
 /// A datagram on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +81,17 @@ pub trait Machine {
 
     /// Takes one line of input in, without its end; `None` once there is no more.
     fn handle_input(&mut self, _now: Now, _line: Option<&[u8]>) {}
+
+    /// Work for the thread beside the sockets. One at a time: no more is asked for until its result has been handed in.
+    fn poll_work(&mut self) -> Option<Work> {
+        None
+    }
+
+    /// The work is done.
+    fn handle_result(&mut self, _now: Now, _result: WorkResult) {}
+
+    /// An outlet has taken so many bytes in all since the start: they are written, as far as the node can tell.
+    fn handle_written(&mut self, _now: Now, _outlet: Outlet, _bytes: u64) {}
 
     /// A peer's host says that nobody listens there. Anyone can forge that, so most machines take no notice.
     fn handle_refused(&mut self, _now: Now, _port: Port) {}

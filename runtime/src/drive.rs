@@ -8,13 +8,14 @@ use std::{
     time::Duration,
 };
 
-use machine::{LogLimit, Machine, Port};
+use machine::{LogLimit, Machine, Port, STDOUT, WorkResult};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
     time::{Instant, Sleep},
 };
 
-use crate::{Clock, Failure, Input, Outlet, UdpPort, outbox::Outbox, port::Socket, receive::Burst};
+use crate::{Clock, Failure, Input, Outlet, UdpPort, beside::Beside, outbox::Outbox, port::Socket, receive::Burst};
 
 /// How often the kernel's drop counts are read.
 const DROPS_EVERY: Duration = Duration::from_secs(1);
@@ -67,7 +68,8 @@ impl World {
 /// # Errors
 /// When signals cannot be heard, or stdout fails for another reason than a reader that has gone.
 pub async fn drive(machine: &mut impl Machine, world: World) -> Result<(), Failure> {
-    let World { ports, outlets, input, clock } = world;
+    let World { ports, mut outlets, input, clock } = world;
+    let written = outlets.first_mut().and_then(|outlet| outlet.written.take());
     let mut turn = Turn {
         machine,
         outbox: Outbox::default(),
@@ -77,12 +79,18 @@ pub async fn drive(machine: &mut impl Machine, world: World) -> Result<(), Failu
         outlets: &outlets,
         clock,
     };
-    let mut wait = Wait::new(&ports, input).map_err(|error| Failure::new(format!("cannot hear signals: {error}")))?;
+    let mut wait =
+        Wait::new(&ports, input, written).map_err(|error| Failure::new(format!("cannot hear signals: {error}")))?;
     let mut burst = Burst::new();
     loop {
         turn.pass_time().await;
         if turn.machine.is_done() {
             break;
+        }
+        if !wait.beside.is_busy()
+            && let Some(work) = turn.machine.poll_work()
+        {
+            wait.beside.start(work);
         }
         let events = wait.next(&turn, clock).await;
         if events.end {
@@ -97,6 +105,12 @@ pub async fn drive(machine: &mut impl Machine, world: World) -> Result<(), Failu
             Some(Lines::Here) => turn.take_lines(&mut wait.input),
             Some(Lines::Ended) => turn.machine.handle_input(clock.now(), None),
             None => {}
+        }
+        if let Some(bytes) = events.written {
+            turn.machine.handle_written(clock.now(), STDOUT, bytes);
+        }
+        if let Some(result) = events.result {
+            turn.machine.handle_result(clock.now(), result);
         }
         if events.drops {
             turn.read_drops();
@@ -249,13 +263,17 @@ fn try_send(outlet: &Outlet, chunk: Vec<u8>) -> Option<Vec<u8>> {
 }
 
 /// What there is to do.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Events {
     /// A signal came, or nobody reads stdout any more.
     end: bool,
     /// A bit for each socket, counted through all ports.
     readable: u64,
     lines: Option<Lines>,
+    /// So many bytes have been written to stdout in all.
+    written: Option<u64>,
+    /// What the work beside the sockets gave.
+    result: Option<WorkResult>,
     /// It is time to read the kernel's drop counts.
     drops: bool,
 }
@@ -271,6 +289,8 @@ enum Lines {
 struct Wait<'a> {
     sockets: Vec<&'a Socket>,
     input: Option<Input>,
+    written: Option<mpsc::Receiver<u64>>,
+    beside: Beside,
     interrupt: Signal,
     terminate: Signal,
     sleep: Pin<Box<Sleep>>,
@@ -279,10 +299,12 @@ struct Wait<'a> {
 }
 
 impl<'a> Wait<'a> {
-    fn new(ports: &'a [UdpPort], input: Option<Input>) -> io::Result<Self> {
+    fn new(ports: &'a [UdpPort], input: Option<Input>, written: Option<mpsc::Receiver<u64>>) -> io::Result<Self> {
         Ok(Self {
             sockets: ports.iter().flat_map(UdpPort::sockets).collect(),
             input,
+            written,
+            beside: Beside::default(),
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -335,8 +357,18 @@ impl<'a> Wait<'a> {
                 }
             }
         }
+        if let Some(written) = &mut self.written {
+            // Only the latest total counts.
+            while let Poll::Ready(Some(bytes)) = written.poll_recv(context) {
+                events.written = Some(bytes);
+            }
+        }
+        if let Poll::Ready(result) = self.beside.poll(context) {
+            events.result = Some(result);
+        }
         let due = self.sleep.as_mut().poll(context).is_ready();
-        if events.end || events.readable != 0 || events.lines.is_some() || due {
+        let inside = events.lines.is_some() || events.written.is_some() || events.result.is_some();
+        if events.end || events.readable != 0 || inside || due {
             return Poll::Ready(events);
         }
         Poll::Pending

@@ -15,6 +15,7 @@
 #![expect(clippy::disallowed_methods, reason = "this crate is where the world is touched")]
 
 mod address;
+mod beside;
 mod drive;
 mod drops;
 mod failure;

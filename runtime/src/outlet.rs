@@ -20,6 +20,8 @@ pub struct Outlet {
     pub(crate) sender: mpsc::Sender<Vec<u8>>,
     /// Whether the node waits for room; else what finds none is dropped.
     pub(crate) waits: bool,
+    /// How many bytes have been written so far, told after each chunk.
+    pub(crate) written: Option<mpsc::Receiver<u64>>,
     writer: Option<JoinHandle<io::Result<()>>>,
 }
 
@@ -28,18 +30,20 @@ impl Outlet {
     /// gone ends it quietly.
     pub fn stdout() -> Self {
         let (sender, receiver) = mpsc::channel(STDOUT_CHUNKS_MAX);
-        Self { sender, waits: true, writer: Some(std::thread::spawn(move || write_all(receiver))) }
+        let (tell, written) = mpsc::channel(STDOUT_CHUNKS_MAX);
+        let writer = std::thread::spawn(move || write_all(receiver, &tell));
+        Self { sender, waits: true, written: Some(written), writer: Some(writer) }
     }
 
     /// A channel whose other end the program serves; what finds no room is dropped.
     pub fn channel(capacity: usize) -> (Self, mpsc::Receiver<Vec<u8>>) {
         let (sender, receiver) = mpsc::channel(capacity);
-        (Self { sender, waits: false, writer: None }, receiver)
+        (Self { sender, waits: false, written: None, writer: None }, receiver)
     }
 
     /// Lets the writer finish; its error, if it met one that counts.
     pub(crate) async fn close(self) -> io::Result<()> {
-        drop(self.sender);
+        drop((self.sender, self.written));
         let Some(writer) = self.writer else { return Ok(()) };
         let deadline = tokio::time::Instant::now() + LAST_BYTES;
         while !writer.is_finished() {
@@ -55,12 +59,16 @@ impl Outlet {
     }
 }
 
-fn write_all(mut chunks: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+fn write_all(mut chunks: mpsc::Receiver<Vec<u8>>, tell: &mpsc::Sender<u64>) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
+    let mut written = 0;
     while let Some(chunk) = chunks.blocking_recv() {
         stdout.write_all(&chunk)?;
+        written += chunk.len() as u64;
         if chunks.is_empty() {
             stdout.flush()?;
+            // Nobody listens any more once the node has ended.
+            let _ = tell.blocking_send(written);
         }
     }
     stdout.flush()

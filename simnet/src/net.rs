@@ -3,7 +3,7 @@
 use std::{any::Any, collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use machine::{Machine, Now, Outlet, Port, Transmit};
-use rand::{SeedableRng, rngs::SmallRng};
+use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
 use crate::{
     Counts, DATAGRAM_BYTES_MAX, Garbled, NEVER, NodeId, State, Weather, nanos,
@@ -50,6 +50,12 @@ const STILL_MAX: u32 = 1_000_000;
 
 /// More datagrams than this under way at once are a storm that machines make themselves.
 const UNDER_WAY_MAX: usize = 1_000_000;
+
+/// How long work takes.
+const WORK_NANOS: std::ops::Range<u64> = 1_000..1_000_000;
+
+/// How long the result of work waits before it looks again whether a paused node goes on.
+const PAUSED_AGAIN_NANOS: u64 = 1_000_000;
 
 impl Net {
     /// An empty network in calm weather; all that is left to chance follows from `seed`.
@@ -218,6 +224,7 @@ impl Net {
         match self.traffic.next() {
             Some(Arrival::Datagram(slot)) => self.arrive(slot),
             Some(Arrival::Refusal(id, port)) => self.refuse(id, port),
+            Some(Arrival::Result(id, life)) => self.hand_over_result(id, life),
             None => {}
         }
         true
@@ -258,7 +265,7 @@ impl Net {
         self.counts.turns += 1;
         let mut taken = 0;
         // Not `||`: a turn has ended once neither gives anything.
-        while self.take_datagram(id, now) | self.take_output(id) {
+        while self.take_datagram(id, now) | self.take_output(id, now) | self.take_work(id) {
             taken += 1;
             assert!(taken < TURN_MAX, "seed {}: {id} never ends its turn at {:?}", self.seed, self.now());
         }
@@ -286,13 +293,51 @@ impl Net {
         true
     }
 
-    fn take_output(&mut self, id: NodeId) -> bool {
+    fn take_output(&mut self, id: NodeId, now: Now) -> bool {
         self.scratch.clear();
         let node = &mut self.nodes[id];
         let Some(outlet) = node.machine.poll_output(&mut self.scratch) else { return false };
         self.trace.note(self.now, &Note::Wrote(id, outlet.0, &self.scratch));
         node.write(outlet, &self.scratch);
+        let written = node.written_in_life.entry(outlet).or_default();
+        *written += self.scratch.len() as u64;
+        let written = *written;
+        node.machine.handle_written(now, outlet, written);
         true
+    }
+
+    /// Does the work at once; the machine hears of its result a little later.
+    fn take_work(&mut self, id: NodeId) -> bool {
+        let node = &mut self.nodes[id];
+        if node.result.is_some() {
+            return false;
+        }
+        let Some(work) = node.machine.poll_work() else { return false };
+        node.result = Some(work());
+        let life = node.life;
+        let takes = self.chance.random_range(WORK_NANOS);
+        self.traffic.schedule(self.now.saturating_add(takes), Arrival::Result(id, life));
+        true
+    }
+
+    /// A paused node hears of it once it goes on; a process that has gone, never.
+    fn hand_over_result(&mut self, id: NodeId, life: u64) {
+        let node = &mut self.nodes[id];
+        if node.life != life {
+            return;
+        }
+        match node.state {
+            State::Up => {
+                let Some(result) = node.result.take() else { return };
+                let now = self.clock(id);
+                self.nodes[id].machine.handle_result(now, result);
+                self.settle(id, now);
+            }
+            State::Paused => {
+                self.traffic.schedule(self.now.saturating_add(PAUSED_AGAIN_NANOS), Arrival::Result(id, life));
+            }
+            State::Killed | State::Done => {}
+        }
     }
 
     /// Takes a datagram onto the network, where the weather meets it.

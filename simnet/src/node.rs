@@ -2,13 +2,13 @@
 
 use std::{
     any::Any,
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt,
     net::SocketAddr,
     ops::{Index, IndexMut},
 };
 
-use machine::{Machine, Outlet, Port};
+use machine::{Machine, Outlet, Port, WorkResult};
 
 use crate::{NEVER, clock::Clock, traffic::Slot};
 
@@ -50,6 +50,12 @@ pub(crate) struct Node {
     /// When the next line is handed over.
     pub(crate) line_at: Option<u64>,
     pub(crate) written: Vec<(Outlet, Vec<u8>)>,
+    /// What its work has given and it has not been told yet.
+    pub(crate) result: Option<WorkResult>,
+    /// Counts its processes.
+    pub(crate) life: u64,
+    /// How many bytes this process has written to each outlet.
+    pub(crate) written_in_life: BTreeMap<Outlet, u64>,
 }
 
 pub(crate) struct Socket {
@@ -84,6 +90,9 @@ impl Node {
             input: None,
             line_at: None,
             written: Vec::new(),
+            result: None,
+            life: 0,
+            written_in_life: BTreeMap::new(),
         }
     }
 
@@ -120,6 +129,9 @@ impl Node {
     pub(crate) fn restart(&mut self, machine: Box<dyn Program>, now: u64) {
         self.machine = machine;
         self.state = State::Up;
+        self.result = None;
+        self.life += 1;
+        self.written_in_life.clear();
         self.clock.restart(now);
         for socket in &mut self.sockets {
             socket.drops = 0;

@@ -32,6 +32,8 @@ pub(crate) enum Arrival {
     Datagram(Slot),
     /// To this node's port: nobody listens where it has sent to.
     Refusal(NodeId, Port),
+    /// To this node, in this life of it: its work is done.
+    Result(NodeId, u64),
 }
 
 /// All that is under way.
