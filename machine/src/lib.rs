@@ -96,6 +96,9 @@ pub trait Machine {
     /// A peer's host says that nobody listens there. Anyone can forge that, so most machines take no notice.
     fn handle_refused(&mut self, _now: Now, _port: Port) {}
 
+    /// A datagram came from an address that the operator does not allow; it is dropped unread.
+    fn handle_outsider(&mut self, _now: Now, _port: Port, _from: SocketAddr) {}
+
     /// A datagram could not be sent (too long for the path, no route): it is lost, and the log says why.
     fn handle_unsent(&mut self, _port: Port, _to: SocketAddr) {}
 

@@ -16,6 +16,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5555/post")]
     pub(crate) uri: HubUri,
     #[command(flatten)]
+    pub(crate) allow: runtime::Allow,
+    #[command(flatten)]
     pub(crate) logging: Logging,
 }
 

@@ -21,7 +21,7 @@ async fn serve(args: args::Args) -> Result<(), Failure> {
     let _log = args.logging.start(&format!("metrics-receiver.{}-{}", args.address.host(), args.address.port()))?;
     let poster = args.uri.0.map(Poster::new).transpose();
     let poster = poster.map_err(|error| Failure::new(format!("cannot post: {error}")))?;
-    let port = UdpPort::listen(&args.address, Runs::Apart).await?;
+    let port = UdpPort::listen(&args.address, Runs::Apart, &args.allow).await?;
     runtime::announce("listening on", port.address());
 
     let mut receiver = Receiver::new(Local, poster.is_some());

@@ -19,6 +19,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BYTES", default_value = "1GiB")]
     pub(crate) bytes_max: Bytes,
     #[command(flatten)]
+    pub(crate) allow: runtime::Allow,
+    #[command(flatten)]
     pub(crate) reporting: Reporting,
     #[command(flatten)]
     pub(crate) logging: Logging,

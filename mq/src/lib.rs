@@ -47,6 +47,8 @@ pub struct Counts {
     pub malformed: u64,
     /// Frames whose verb is unknown.
     pub unknown_verb: u64,
+    /// Datagrams from addresses that are not allowed.
+    pub not_allowed: u64,
     /// Datagrams that the kernel dropped for want of room.
     pub kernel_drops: u64,
     /// Answers that could not be sent.
@@ -150,7 +152,7 @@ impl Queue {
     }
 
     /// The counters by name, cumulative since the node started.
-    fn ledger(&self) -> [(&'static str, u64); 10] {
+    fn ledger(&self) -> [(&'static str, u64); 11] {
         let counts = self.counts;
         [
             ("accepted", counts.accepted),
@@ -161,6 +163,7 @@ impl Queue {
             ("refused_bytes_max", counts.refused_bytes_max),
             ("malformed", counts.malformed),
             ("unknown_verb", counts.unknown_verb),
+            ("not_allowed", counts.not_allowed),
             ("kernel_drops", counts.kernel_drops),
             ("unsent", counts.unsent),
         ]
@@ -222,6 +225,13 @@ impl Machine for Queue {
         };
         debug_assert!(pushed.is_ok(), "what came in as PUT:<message> goes out as <message>");
         Some(Transmit { port: CLIENTS, to })
+    }
+
+    fn handle_outsider(&mut self, now: Now, _port: Port, from: SocketAddr) {
+        self.counts.not_allowed += 1;
+        if let Some(withheld) = self.bad_limit.pass(now) {
+            tracing::warn!("Not allowed: a datagram from {from} ({withheld} more unsaid)");
+        }
     }
 
     fn handle_unsent(&mut self, port: Port, _to: SocketAddr) {

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
 
 async fn serve(args: args::Args) -> Result<(), Failure> {
     let _log = args.logging.start(&format!("MQ.{}-{}", args.address.host(), args.address.port()))?;
-    let clients = UdpPort::listen(&args.address, Runs::Joined).await?;
+    let clients = UdpPort::listen(&args.address, Runs::Joined, &args.allow).await?;
     let (metrics, metrics_to) = args.reporting.port().await?;
     tracing::info!("Starting Message Queue...");
     tracing::info!("Address: ('{}', {})", args.address.host(), clients.address().port());

@@ -175,7 +175,12 @@ impl<M: Machine> Turn<'_, M> {
     /// What the machine gives is taken out after each datagram, and sent after the burst.
     async fn handle_burst(&mut self, burst: &Burst, port: Port) {
         let now = self.clock.now();
+        let allow = self.ports.get(usize::from(port.0)).map(|port| &port.allow);
         for (from, datagram) in burst.datagrams() {
+            if !allow.is_some_and(|allow| allow.hears(from)) {
+                self.machine.handle_outsider(now, port, from);
+                continue;
+            }
             tracing::debug!("Received datagram from {from}");
             self.machine.handle_datagram(now, port, from, datagram);
             while self.outbox.fill(self.machine, now, self.ports) {

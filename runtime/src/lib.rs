@@ -7,7 +7,7 @@
 //! ```no_run
 //! # use machine::Machine;
 //! # async fn recipe(mut machine: impl Machine, address: runtime::Address) -> Result<(), runtime::Failure> {
-//! let port = runtime::UdpPort::listen(&address, runtime::Runs::Joined).await?;
+//! let port = runtime::UdpPort::listen(&address, runtime::Runs::Joined, &runtime::Allow::default()).await?;
 //! runtime::announce("listening on", port.address());
 //! runtime::drive(&mut machine, runtime::World::new(vec![port])).await
 //! # }
@@ -15,6 +15,7 @@
 #![expect(clippy::disallowed_methods, reason = "this crate is where the world is touched")]
 
 mod address;
+mod allow;
 mod beside;
 mod drive;
 mod drops;
@@ -33,6 +34,7 @@ use std::{
 };
 
 pub use address::{Address, AddressError};
+pub use allow::{Allow, Cidr, CidrError};
 pub use drive::{World, drive};
 pub use failure::Failure;
 pub use input::{Closed, Input, LineSender};

@@ -10,7 +10,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use quinn_udp::UdpSocketState;
 use tokio::net::UdpSocket;
 
-use crate::{Address, Failure};
+use crate::{Address, Failure, allow::Allow};
 
 /// How much room a socket asks of the kernel for datagrams that wait to be read, in bytes. It is Linux's usual limit
 /// for processes without privileges; a burst of 128-byte messages costs about 800 bytes each.
@@ -34,12 +34,17 @@ pub enum Runs {
 pub struct UdpPort {
     pub(crate) v4: Option<Socket>,
     pub(crate) v6: Option<Socket>,
+    pub(crate) allow: Allow,
 }
 
 impl UdpPort {
-    /// Binds where peers will find it.
-    pub async fn listen(address: &Address, runs: Runs) -> Result<Self, Failure> {
+    /// Binds where peers will find it, and hears those that are allowed.
+    ///
+    /// # Errors
+    /// When the address cannot be had, or is off loopback while nobody in particular is allowed.
+    pub async fn listen(address: &Address, runs: Runs, allow: &Allow) -> Result<Self, Failure> {
         let bind_to = address.resolve().await?;
+        allow.check(address, bind_to)?;
         let socket = Socket::bind(bind_to, runs).map_err(|error| {
             let hint = match error.kind() {
                 io::ErrorKind::AddrInUse => "; another node is there: end it, or choose another --address",
@@ -56,7 +61,7 @@ impl UdpPort {
                 socket.granted_bytes
             );
         }
-        Ok(Self::single(socket, bind_to.is_ipv4()))
+        Ok(Self { allow: allow.clone(), ..Self::single(socket, bind_to.is_ipv4()) })
     }
 
     /// A port of one's own, to reach these peers and hear from them (and from anybody else: the machine tells apart).
@@ -67,7 +72,7 @@ impl UdpPort {
             let loopback = peers.iter().all(|peer| peer.ip().is_loopback());
             own_socket(first, loopback, runs).map(Some)
         };
-        Ok(Self { v4: family(SocketAddr::is_ipv4)?, v6: family(SocketAddr::is_ipv6)? })
+        Ok(Self { v4: family(SocketAddr::is_ipv4)?, v6: family(SocketAddr::is_ipv6)?, allow: Allow::default() })
     }
 
     /// A port that hears from this one peer only, and is told when nobody listens there.
@@ -81,7 +86,8 @@ impl UdpPort {
     }
 
     fn single(socket: Socket, is_ipv4: bool) -> Self {
-        if is_ipv4 { Self { v4: Some(socket), v6: None } } else { Self { v4: None, v6: Some(socket) } }
+        let (v4, v6) = if is_ipv4 { (Some(socket), None) } else { (None, Some(socket)) };
+        Self { v4, v6, allow: Allow::default() }
     }
 
     /// Where the port is bound.

@@ -16,6 +16,8 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) quiet: bool,
     #[command(flatten)]
+    pub(crate) allow: runtime::Allow,
+    #[command(flatten)]
     pub(crate) reporting: Reporting,
     #[command(flatten)]
     pub(crate) logging: Logging,

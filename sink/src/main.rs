@@ -16,7 +16,7 @@ fn main() -> ExitCode {
 async fn serve(args: args::Args) -> Result<(), Failure> {
     let _log = args.logging.start(&format!("sink.{}-{}", args.address.host(), args.address.port()))?;
     // Apart, because nothing but the kernel's count tells of a message that it drops.
-    let input = UdpPort::listen(&args.address, Runs::Apart).await?;
+    let input = UdpPort::listen(&args.address, Runs::Apart, &args.allow).await?;
     let (metrics, metrics_to) = args.reporting.port().await?;
     tracing::info!("Starting Sink...");
     tracing::info!("Address: ('{}', {})", args.address.host(), input.address().port());
