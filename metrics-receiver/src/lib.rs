@@ -34,6 +34,8 @@ pub struct Counts {
     pub not_json: u64,
     /// JSON that is not a report.
     pub not_a_report: u64,
+    /// Datagrams from addresses that are not allowed.
+    pub not_allowed: u64,
     /// Datagrams that the kernel dropped for want of room.
     pub kernel_drops: u64,
     /// Bodies given out for the hub.
@@ -117,6 +119,13 @@ impl<Zone: TimeZone> Machine for Receiver<Zone> {
         let (outlet, output) = self.outputs.pop_front()?;
         bytes.extend(output);
         Some(outlet)
+    }
+
+    fn handle_outsider(&mut self, now: Now, _port: Port, from: SocketAddr) {
+        self.counts.not_allowed += 1;
+        if let Some(withheld) = self.bad_limit.pass(now) {
+            tracing::warn!("Not allowed: a datagram from {from} ({withheld} more unsaid)");
+        }
     }
 
     fn handle_kernel_drops(&mut self, _port: Port, total: u64) {
