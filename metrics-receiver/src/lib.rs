@@ -137,11 +137,12 @@ impl<Zone: TimeZone> Machine for Receiver<Zone> {
     }
 
     fn handle_stop(&mut self, _now: Now) {
-        let Counts { reports, reports_2016, not_an_object, not_json, not_a_report, kernel_drops, bodies } = self.counts;
+        let Counts { reports, reports_2016, not_an_object, not_json, not_a_report, not_allowed, kernel_drops, bodies } =
+            self.counts;
         tracing::info!("Shutting down");
         tracing::info!(
             "Datagrams: {reports} reports, {reports_2016} reports of 2016, {not_an_object} not an object, {not_json} \
-             not JSON, {not_a_report} not a report, {kernel_drops} dropped by the kernel; {bodies} bodies for the hub"
+             not JSON, {not_a_report} not a report, {not_allowed} not allowed, {kernel_drops} dropped by the kernel; {bodies} bodies for the hub"
         );
     }
 }
