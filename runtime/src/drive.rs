@@ -10,6 +10,7 @@ use std::{
 
 use machine::{LogLimit, Machine, Port, STDOUT, WorkResult};
 use tokio::{
+    io::Interest,
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     time::{Instant, Sleep},
@@ -98,6 +99,9 @@ pub async fn drive(machine: &mut impl Machine, world: World) -> Result<(), Failu
             turn.machine.handle_stop(clock.now());
             break;
         }
+        if events.refused {
+            turn.take_refusals(&mut wait.log_limit);
+        }
         if events.readable != 0 {
             turn.receive(&mut burst, events.readable, &mut wait.log_limit).await;
         }
@@ -165,6 +169,21 @@ impl<M: Machine> Turn<'_, M> {
                 }
                 Err(error) => {
                     if log_limit.pass(self.clock.now()).is_some() {
+                        tracing::warn!("cannot receive: {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// What connected sockets have heard, which may be a refusal. It does not make them readable.
+    fn take_refusals(&mut self, log_limit: &mut LogLimit) {
+        for (id, port) in self.ports.iter().enumerate() {
+            for socket in port.sockets().filter(|socket| socket.connected) {
+                while let Some(error) = socket.take_error() {
+                    if error.kind() == io::ErrorKind::ConnectionRefused {
+                        self.machine.handle_refused(self.clock.now(), Port(u8::try_from(id).unwrap_or(u8::MAX)));
+                    } else if log_limit.pass(self.clock.now()).is_some() {
                         tracing::warn!("cannot receive: {error}");
                     }
                 }
@@ -274,6 +293,8 @@ struct Events {
     end: bool,
     /// A bit for each socket, counted through all ports.
     readable: u64,
+    /// A connected socket has heard of an error.
+    refused: bool,
     lines: Option<Lines>,
     /// So many bytes have been written to stdout in all.
     written: Option<u64>,
@@ -327,7 +348,14 @@ impl<'a> Wait<'a> {
         if self.sleep.deadline() != wake_at {
             self.sleep.as_mut().reset(wake_at);
         }
-        let mut events = std::future::poll_fn(|context| self.poll(context, turn, wants_input, held_back)).await;
+        let mut refused = std::pin::pin!(refused(self.sockets.iter().copied().find(|socket| socket.connected)));
+        let mut events = std::future::poll_fn(|context| {
+            if refused.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Events { refused: true, ..Events::default() });
+            }
+            self.poll(context, turn, wants_input, held_back)
+        })
+        .await;
         let now = clock.now().since_start;
         if now >= self.drops_at {
             self.drops_at = now + DROPS_EVERY;
@@ -377,5 +405,14 @@ impl<'a> Wait<'a> {
             return Poll::Ready(events);
         }
         Poll::Pending
+    }
+}
+
+/// Ends once the socket has heard of an error; never, if there is no socket.
+async fn refused(connected: Option<&Socket>) {
+    match connected {
+        // An error here means that the runtime has ended.
+        Some(socket) => drop(socket.io.ready(Interest::ERROR).await),
+        None => std::future::pending().await,
     }
 }

@@ -1,10 +1,6 @@
 //! Where a machine's bytes go that are not datagrams.
 
-use std::{
-    io::{self, Write as _},
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{io, thread::JoinHandle, time::Duration};
 
 use tokio::sync::mpsc;
 
@@ -31,8 +27,18 @@ impl Outlet {
     pub fn stdout() -> Self {
         let (sender, receiver) = mpsc::channel(STDOUT_CHUNKS_MAX);
         let (tell, written) = mpsc::channel(STDOUT_CHUNKS_MAX);
-        let writer = std::thread::spawn(move || write_all(receiver, &tell));
+        let writer = std::thread::spawn(move || write_all(receiver, io::stdout().lock(), &tell));
         Self { sender, waits: true, written: Some(written), writer: Some(writer) }
+    }
+
+    /// Standard error, for what an operator is told whatever the log flags say. What finds no room is dropped, and a
+    /// reader that has gone changes nothing.
+    pub fn stderr() -> Self {
+        let (sender, receiver) = mpsc::channel(STDOUT_CHUNKS_MAX);
+        let (tell, _) = mpsc::channel(1);
+        // Not locked: log lines and announcements go there, too.
+        let writer = std::thread::spawn(move || write_all(receiver, io::stderr(), &tell));
+        Self { sender, waits: false, written: None, writer: Some(writer) }
     }
 
     /// A channel whose other end the program serves; what finds no room is dropped.
@@ -59,17 +65,20 @@ impl Outlet {
     }
 }
 
-fn write_all(mut chunks: mpsc::Receiver<Vec<u8>>, tell: &mpsc::Sender<u64>) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
+fn write_all(
+    mut chunks: mpsc::Receiver<Vec<u8>>,
+    mut stream: impl io::Write,
+    tell: &mpsc::Sender<u64>,
+) -> io::Result<()> {
     let mut written = 0;
     while let Some(chunk) = chunks.blocking_recv() {
-        stdout.write_all(&chunk)?;
+        stream.write_all(&chunk)?;
         written += chunk.len() as u64;
         if chunks.is_empty() {
-            stdout.flush()?;
+            stream.flush()?;
             // Nobody listens any more once the node has ended.
             let _ = tell.blocking_send(written);
         }
     }
-    stdout.flush()
+    stream.flush()
 }

@@ -146,6 +146,12 @@ impl Socket {
         let inode = inode_of(&io);
         Ok(Self { io, state, runs, connected: false, inode, address, granted_bytes })
     }
+
+    /// The error that the socket has heard of since this was last asked.
+    pub(crate) fn take_error(&self) -> Option<io::Error> {
+        let take = || socket2::SockRef::from(&self.io).take_error()?.ok_or(io::ErrorKind::WouldBlock.into());
+        self.io.try_io(tokio::io::Interest::ERROR, take).ok()
+    }
 }
 
 /// `quinn-udp` sets its sockets up for QUIC. Here a message of 65,498 bytes must be allowed to travel in fragments, and

@@ -3,7 +3,7 @@
 //!
 //! Every datagram is accounted for: `received = printed + silenced + not_utf8 + not_json + not_an_object + no_msg +
 //! too_deep`. What has a message but no good `feed_time` is among the printed (or silenced) ones, and is counted by what
-//! is wrong with it, too. What never came in is in `kernel_drops`.
+//! is wrong with it, too. What was never read is in `kernel_drops` and `not_allowed`.
 
 mod fault;
 mod line;
@@ -59,6 +59,8 @@ pub struct Counts {
     pub bad_feed_time: u64,
     /// Messages whose `feed_time` is later than now; their latency counts as none.
     pub future_feed_time: u64,
+    /// Datagrams from addresses that are not allowed.
+    pub not_allowed: u64,
     /// Datagrams that the kernel dropped for want of room.
     pub kernel_drops: u64,
 }
@@ -141,7 +143,7 @@ impl Sink {
     }
 
     /// The counters by name, cumulative since the node started.
-    fn ledger(&self) -> [(&'static str, u64); 12] {
+    fn ledger(&self) -> [(&'static str, u64); 13] {
         let counts = self.counts;
         [
             ("received", counts.received),
@@ -155,6 +157,7 @@ impl Sink {
             ("no_feed_time", counts.no_feed_time),
             ("bad_feed_time", counts.bad_feed_time),
             ("future_feed_time", counts.future_feed_time),
+            ("not_allowed", counts.not_allowed),
             ("kernel_drops", counts.kernel_drops),
         ]
     }
@@ -197,6 +200,13 @@ impl Machine for Sink {
         bytes.extend_from_slice(self.lines.as_bytes());
         self.lines.clear();
         Some(STDOUT)
+    }
+
+    fn handle_outsider(&mut self, now: Now, _port: Port, from: SocketAddr) {
+        self.counts.not_allowed += 1;
+        if let Some(withheld) = self.bad_limit.pass(now) {
+            tracing::warn!("Not allowed: a datagram from {from} ({withheld} more unsaid)");
+        }
     }
 
     fn handle_kernel_drops(&mut self, port: Port, total: u64) {
@@ -282,9 +292,9 @@ mod tests {
         check("\u{feff}{\"msg\": 1, \"feed_time\": 1}".as_bytes(), "", |counts| counts.not_json = 1);
         check(b"\xff\xfe", "", |counts| counts.not_utf8 = 1);
         check(b"{\"x\": \"\xff\", \"msg\": 1, \"feed_time\": 1}", "", |counts| counts.not_utf8 = 1);
-        for no_object in [&b"[]"[..], b"\"msg\"", b"1", b"null", b"18PUT:ping"] {
-            let json = !no_object.starts_with(b"18");
-            check(no_object, "", |counts| if json { counts.not_an_object = 1 } else { counts.not_json = 1 });
+        check(b"18PUT:ping", "", |counts| counts.not_json = 1);
+        for no_object in [&b"[]"[..], b"\"msg\"", b"1", b"null"] {
+            check(no_object, "", |counts| counts.not_an_object = 1);
         }
         check(b"{}", "", |counts| counts.no_msg = 1);
         check(br#"{"feed_time": 1}"#, "", |counts| counts.no_msg = 1);
@@ -306,13 +316,13 @@ mod tests {
 
     #[test]
     fn depth_and_length_are_survived() {
-        let nested =
-            |depth: usize| format!("{{\"msg\": {}{}, \"feed_time\": 1}}", "[".repeat(depth), "]".repeat(depth));
-        check(nested(10_000).as_bytes(), "", |counts| counts.too_deep = 1);
-        check("[".repeat(65_507).as_bytes(), "", |counts| counts.not_an_object = 1);
+        let nested = "[".repeat(10_000) + &"]".repeat(10_000);
+        let message = format!("{{\"msg\": {nested}, \"feed_time\": 1}}");
+        check(message.as_bytes(), "", |counts| counts.too_deep = 1);
+        let elsewhere = format!("{{\"x\": {nested}, \"msg\": \"x\", \"feed_time\": 1}}");
+        check(elsewhere.as_bytes(), "x\n", |_| {});
+        check("[".repeat(65_507).as_bytes(), "", |counts| counts.not_json = 1);
         check("{\"a\":".repeat(13_000).as_bytes(), "", |counts| counts.not_json = 1);
-        let deep_elsewhere = nested(10_000).replace("}", ", \"msg\": \"x\"}").replace("msg\": [", "other\": [");
-        check(deep_elsewhere.as_bytes(), "x\n", |_| {});
         let long = "x".repeat(10_000_000);
         check(format!("{{\"msg\": \"{long}\", \"feed_time\": 1}}").as_bytes(), &(long + "\n"), |_| {});
     }
@@ -348,9 +358,10 @@ mod tests {
         assert_eq!(sink.counts(), Counts { received: 1, silenced: 1, ..Counts::default() });
         sink.handle_kernel_drops(METRICS, 9);
         sink.handle_kernel_drops(INPUT, 7);
+        sink.handle_outsider(at(0), INPUT, SocketAddr::from(([10, 0, 0, 1], 9)));
         sink.handle_stop(at(0));
         let ledger = report(&mut sink).weir.unwrap().ledger;
-        assert_eq!((ledger["silenced"], ledger["kernel_drops"]), (1, 7));
+        assert_eq!((ledger["silenced"], ledger["kernel_drops"], ledger["not_allowed"]), (1, 7, 1));
     }
 
     #[test]

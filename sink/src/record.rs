@@ -23,8 +23,9 @@ impl<'a> Record<'a> {
     pub(crate) fn parse(datagram: &'a [u8]) -> Result<Self, Fault> {
         let text = std::str::from_utf8(datagram).map_err(Fault::NotUtf8)?;
         serde_json::from_str(text).map_err(|error| match error.classify() {
-            Category::Data => Fault::NotAnObject,
-            Category::Syntax | Category::Eof | Category::Io => Fault::NotJson(error),
+            // Not at its first token alone: `18PUT:ping` begins as a number does.
+            Category::Data if serde_json::from_str::<IgnoredAny>(text).is_ok() => Fault::NotAnObject,
+            _ => Fault::NotJson(error),
         })
     }
 }

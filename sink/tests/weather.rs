@@ -43,7 +43,8 @@ fn check(seed: u64) {
         net.send(address(9), address(1), datagram(number).as_bytes());
         net.run_until(net.now() + Duration::from_millis(10));
     }
-    assert!(net.run_until_idle(Duration::from_mins(1)), "seed {seed}");
+    let longest_delay = Duration::from_secs(2);
+    net.run_until(net.now() + longest_delay);
 
     let counts = net.node::<Sink>(sink).counts();
     let Counts { received, printed, silenced, not_utf8, not_json, not_an_object, no_msg, too_deep, .. } = counts;
