@@ -104,6 +104,11 @@ impl GetEdge {
         if self.under_way > 0 { Some(self.silent_at) } else { wants.then_some(self.rest_until) }
     }
 
+    /// How many GETs are under way, as far as can be known.
+    pub fn under_way(&self) -> u32 {
+        self.under_way
+    }
+
     /// How often GETs stayed unanswered and were repeated.
     pub fn repeats(&self) -> u64 {
         self.repeats

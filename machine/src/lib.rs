@@ -105,7 +105,17 @@ pub trait Machine {
     /// How many datagrams the kernel has dropped at this socket since it was opened, for want of room.
     fn handle_kernel_drops(&mut self, _port: Port, _total: u64) {}
 
-    /// The operator wants it to end: last words go out through the `poll_*` methods, once.
+    /// The operator wants it to end: nothing new is begun. What is under way still has a moment to come to its end, until
+    /// the machine [is settled](Self::is_settled) or the driver's patience ends; then comes
+    /// [`handle_stop`](Self::handle_stop).
+    fn handle_stopping(&mut self, _now: Now) {}
+
+    /// Whether nothing that it began is still under way. Asked once it is stopping.
+    fn is_settled(&self) -> bool {
+        true
+    }
+
+    /// The end: last words go out through the `poll_*` methods, once.
     fn handle_stop(&mut self, _now: Now) {}
 
     /// Whether its work is done, so that the driver may return.

@@ -21,6 +21,9 @@ use crate::{Clock, Failure, Input, Outlet, UdpPort, beside::Beside, outbox::Outb
 /// How often the kernel's drop counts are read.
 const DROPS_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a node that is to end still takes what its sockets hold, and waits for what is under way.
+const LAST_DATAGRAMS: Duration = Duration::from_millis(300);
+
 /// How many lines of input a machine is handed before its sockets are looked at again.
 const LINES_A_TURN: usize = 256;
 
@@ -95,6 +98,8 @@ pub async fn drive(machine: &mut impl Machine, world: World) -> Result<(), Failu
         }
         let events = wait.next(&turn, clock).await;
         if events.end {
+            turn.machine.handle_stopping(clock.now());
+            turn.settle(&mut burst, &mut wait.log_limit).await;
             turn.read_drops();
             turn.machine.handle_stop(clock.now());
             break;
@@ -173,6 +178,26 @@ impl<M: Machine> Turn<'_, M> {
                     }
                 }
             }
+        }
+    }
+
+    /// What came before the end is still taken, since it would be counted nowhere else, and what is under way comes to its
+    /// end. A peer that goes on sending does not put the end off.
+    async fn settle(&mut self, burst: &mut Burst, log_limit: &mut LogLimit) {
+        let deadline = self.clock.now().since_start + LAST_DATAGRAMS;
+        while self.clock.now().since_start < deadline {
+            let mut readable = 0;
+            for (n, socket) in self.ports.iter().flat_map(UdpPort::sockets).enumerate() {
+                readable |= u64::from(socket.has_more()) << n;
+            }
+            if readable != 0 {
+                self.receive(burst, readable, log_limit).await;
+            } else if self.machine.is_settled() {
+                return;
+            } else {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            self.pass_time().await;
         }
     }
 

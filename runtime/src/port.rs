@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::AsRawFd as _,
 };
@@ -145,6 +146,12 @@ impl Socket {
         let address = io.local_addr()?;
         let inode = inode_of(&io);
         Ok(Self { io, state, runs, connected: false, inode, address, granted_bytes })
+    }
+
+    /// Whether a datagram waits to be read.
+    pub(crate) fn has_more(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        socket2::SockRef::from(&self.io).peek(&mut byte).is_ok()
     }
 
     /// The error that the socket has heard of since this was last asked.

@@ -120,6 +120,8 @@ pub struct Worker {
     counts: Counts,
     errors_by_name: BTreeMap<&'static str, u64>,
     stopped_by: Option<String>,
+    /// The operator wants the end: no more messages are asked for.
+    stopping: bool,
     reports: Reports,
     error_limit: LogLimit,
     bad_limit: LogLimit,
@@ -161,6 +163,7 @@ impl Worker {
             counts: Counts::default(),
             errors_by_name: BTreeMap::new(),
             stopped_by: None,
+            stopping: false,
             reports,
             error_limit: LogLimit::default(),
             bad_limit: LogLimit::default(),
@@ -291,7 +294,7 @@ impl Worker {
     }
 
     fn ask(&mut self, now: Now, bytes: &mut Vec<u8>) -> Option<SocketAddr> {
-        if self.waiting.len() >= self.waiting_max {
+        if self.stopping || self.waiting.len() >= self.waiting_max {
             return None;
         }
         let count = self.inputs.len();
@@ -404,8 +407,9 @@ impl Machine for Worker {
                 deadline = deadline.min(at.unwrap_or(deadline));
             }
         }
+        let wants = !self.stopping && self.waiting.len() < self.waiting_max;
         for input in &self.inputs {
-            deadline = deadline.min(input.edge.poll_timeout(self.waiting.len() < self.waiting_max).unwrap_or(deadline));
+            deadline = deadline.min(input.edge.poll_timeout(wants).unwrap_or(deadline));
         }
         Some(deadline)
     }
@@ -430,6 +434,18 @@ impl Machine for Worker {
         if port == INPUT {
             self.counts.kernel_drops = total;
         }
+    }
+
+    fn handle_stopping(&mut self, _now: Now) {
+        self.stopping = true;
+    }
+
+    /// A message that is on its way here is lost if the worker does not wait for it.
+    fn is_settled(&self) -> bool {
+        let asked = self.inputs.iter().any(|input| input.edge.under_way() > 0);
+        let put =
+            self.output_kind == OutputKind::Queue && self.outputs.iter().any(|output| output.edge.under_way() > 0);
+        !asked && !put && self.waiting.len() == 0
     }
 
     fn handle_stop(&mut self, now: Now) {
