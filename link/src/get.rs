@@ -6,6 +6,9 @@ use std::time::Duration;
 /// so that a worker that was there before its queue starts within one.
 const SILENCE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
 
+/// The shortest rest.
+const REST_MIN: Duration = Duration::from_micros(1);
+
 /// How an edge is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GetLimits {
@@ -39,6 +42,8 @@ pub struct GetEdge {
 impl GetEdge {
     /// An edge that has not been used.
     pub fn new(limits: GetLimits) -> Self {
+        // A rest of nothing would double to nothing, and never end the asking.
+        let limits = GetLimits { rest_min: limits.rest_min.max(REST_MIN), ..limits };
         Self {
             limits,
             window: 1,

@@ -80,10 +80,10 @@ struct Bin {
 
 impl Tally {
     /// A latency of zero goes to the lowest bin.
-    pub(crate) fn record(&mut self, latency: Duration, nanoseconds: u64) {
+    pub(crate) fn record(&mut self, latency: Duration, nanoseconds: u64, times: u64) {
         if let Some(bin) = self.bins.get_mut(index(nanoseconds)) {
-            bin.count += 1;
-            bin.sum = bin.sum.saturating_add(latency);
+            bin.count += times;
+            bin.sum = bin.sum.saturating_add(latency.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX)));
         }
     }
 
@@ -117,7 +117,7 @@ mod tests {
 
     fn bin_of(nanoseconds: u64) -> String {
         let mut tally = Tally::default();
-        tally.record(Duration::from_nanos(nanoseconds), nanoseconds);
+        tally.record(Duration::from_nanos(nanoseconds), nanoseconds, 1);
         let (_, counts) = tally.take();
         counts.keys().next().expect("one bin").to_string()
     }
@@ -146,7 +146,7 @@ mod tests {
     fn a_tally_sums_counts_and_begins_anew() {
         let mut tally = Tally::default();
         for nanoseconds in [2_000, 3_000, 20_000] {
-            tally.record(Duration::from_nanos(nanoseconds), nanoseconds);
+            tally.record(Duration::from_nanos(nanoseconds), nanoseconds, 1);
         }
         let (sums, counts) = tally.take();
         assert_eq!(counts.values().copied().collect::<Vec<_>>(), [2, 1]);

@@ -65,10 +65,10 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    pub(crate) fn record(&mut self, nanoseconds: u64) {
-        self.below += u64::from(nanoseconds < LOWEST);
-        self.above += u64::from(nanoseconds > HIGHEST);
-        self.histogram.saturating_record(nanoseconds.clamp(LOWEST, HIGHEST));
+    pub(crate) fn record(&mut self, nanoseconds: u64, times: u64) {
+        self.below += u64::from(nanoseconds < LOWEST) * times;
+        self.above += u64::from(nanoseconds > HIGHEST) * times;
+        self.histogram.saturating_record_n(nanoseconds.clamp(LOWEST, HIGHEST), times);
     }
 
     /// Begins anew.
@@ -131,7 +131,7 @@ mod tests {
     fn histogram_of(latencies: &[u64]) -> Histogram<u64> {
         let mut held = Latencies::default();
         for &latency in latencies {
-            held.record(latency);
+            held.record(latency, 1);
         }
         held.histogram
     }
@@ -150,7 +150,7 @@ mod tests {
     fn what_is_out_of_bounds_is_clamped_and_counted() {
         let mut latencies = Latencies::default();
         for nanoseconds in [0, 999, 1_000, HIGHEST, HIGHEST + 1, u64::MAX, u64::MAX] {
-            latencies.record(nanoseconds);
+            latencies.record(nanoseconds, 1);
         }
         let taken = latencies.take();
         assert_eq!((taken.below, taken.above), (2, 3));

@@ -74,20 +74,35 @@ impl Reporter {
 
     /// One message came in.
     pub fn count_in(&mut self, now: Now) {
-        self.throughput_in.count(now);
+        self.count_all_in(now, 1);
+    }
+
+    /// So many messages came in.
+    pub fn count_all_in(&mut self, now: Now, messages: u64) {
+        self.throughput_in.count(now, messages);
     }
 
     /// One message went out.
     pub fn count_out(&mut self, now: Now) {
-        self.throughput_out.count(now);
+        self.count_all_out(now, 1);
+    }
+
+    /// So many messages went out.
+    pub fn count_all_out(&mut self, now: Now, messages: u64) {
+        self.throughput_out.count(now, messages);
     }
 
     /// One latency, into its bin and the histogram.
     pub fn record_latency(&mut self, latency: Duration) {
+        self.record_latencies(latency, 1);
+    }
+
+    /// The same latency of so many messages.
+    pub fn record_latencies(&mut self, latency: Duration, messages: u64) {
         let nanoseconds =
             latency.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(latency.subsec_nanos()));
-        self.bins.record(latency, nanoseconds);
-        self.latencies.record(nanoseconds);
+        self.bins.record(latency, nanoseconds, messages);
+        self.latencies.record(nanoseconds, messages);
     }
 
     /// When the next report is due, since start.
@@ -177,13 +192,16 @@ struct Throughput {
 const SECONDS_MAX: usize = 700;
 
 impl Throughput {
-    fn count(&mut self, now: Now) {
+    fn count(&mut self, now: Now, messages: u64) {
+        if messages == 0 {
+            return;
+        }
         let second = now.since_epoch.as_secs();
         if second != self.second {
             self.store();
             self.second = second;
         }
-        self.count += 1;
+        self.count += messages;
     }
 
     fn store(&mut self) {

@@ -87,6 +87,8 @@ pub async fn drive(machine: &mut impl Machine, world: World) -> Result<(), Failu
         Wait::new(&ports, input, written).map_err(|error| Failure::new(format!("cannot hear signals: {error}")))?;
     let mut burst = Burst::new();
     loop {
+        // Else tokio's budget runs out in a busy loop, and sockets look silent while lines still come.
+        tokio::task::coop::consume_budget().await;
         turn.pass_time().await;
         if turn.machine.is_done() {
             break;
