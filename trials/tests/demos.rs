@@ -1,0 +1,117 @@
+//! The demos' start scripts, as a user runs them: what they show, and that they leave nothing behind.
+#![expect(clippy::unwrap_used, reason = "a trial fails by panicking")]
+
+use std::{
+    fs,
+    os::unix::process::CommandExt as _,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use trials::{Ended, Node, TempFolder, demo_folder, group_members, programs_folder, wait_until};
+
+/// A start script in a process group of its own, as a terminal runs it, from a folder that is not the demo's.
+struct Script {
+    node: Node,
+    scratch: TempFolder,
+}
+
+impl Script {
+    fn start(demo: &str, args: &[&str]) -> Self {
+        let scratch = TempFolder::create();
+        // Who runs the tests in the background of a script has Ctrl-C ignored, and a shell would not hear it again.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT").arg(demo_folder(demo).join("start.sh")).args(args);
+        command.env("WEIR_BIN", programs_folder()).env("TMPDIR", scratch.path()).current_dir("/");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { node: Node::start(command.process_group(0)), scratch }
+    }
+
+    /// Waits for the script's end, after which nothing may be left of it.
+    fn end(self) -> Ended {
+        let Self { node, scratch } = self;
+        let group = node.id();
+        let ended = node.wait();
+        assert_eq!(group_members(group), [""; 0]);
+        let left: Vec<_> = fs::read_dir(scratch.path()).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+        assert_eq!(ended.code, Some(0), "{}", ended.log());
+        ended
+    }
+
+    /// Waits until each of these nodes has reported twice.
+    fn wait_for_reports(&self, vertices: &[&str]) {
+        wait_until("two reports of each node", || {
+            let lines = self.node.stdout.all();
+            let reports = |vertex: &&str| lines.iter().filter(|line| **line == format!("    Vertex: {vertex}")).count();
+            vertices.iter().all(|vertex| reports(vertex) >= 2)
+        });
+    }
+}
+
+fn check_once(demo: &str) {
+    let ended = Script::start(demo, &["--once"]).end();
+    let expected = fs::read_to_string(demo_folder(demo).join("expected.txt")).unwrap();
+    assert_eq!(ended.stdout.len(), expected.lines().count(), "{}", ended.log());
+    for (shown, expected) in ended.stdout.iter().zip(expected.lines()) {
+        assert_eq!(shown, expected);
+    }
+}
+
+#[test]
+fn pong_once_shows_what_is_expected() {
+    check_once("pong");
+}
+
+#[test]
+fn tree_once_shows_what_is_expected() {
+    check_once("tree");
+}
+
+#[test]
+fn marketspread_once_shows_what_is_expected() {
+    check_once("marketspread");
+}
+
+#[test]
+fn marketspread_takes_files_of_the_users_own() {
+    let folder = TempFolder::create();
+    let lines = |name: &str, count: usize| {
+        let text = fs::read_to_string(demo_folder("marketspread").join(name)).unwrap();
+        text.split_inclusive('\n').take(count).collect::<String>()
+    };
+    let quotes = folder.write("my quotes.msg", lines("nbbo.msg", 200));
+    let orders = folder.write("my orders.msg", lines("trades.msg", 10));
+    let ended = Script::start("marketspread", &["--once", &quotes, &orders]).end();
+    let expected = fs::read_to_string(demo_folder("marketspread").join("expected.txt")).unwrap();
+    assert_eq!(ended.stdout, expected.lines().take(10).collect::<Vec<_>>());
+}
+
+/// Ctrl-C reaches every process of the terminal's group at once.
+#[test]
+fn marketspread_reports_each_second_until_ctrl_c() {
+    let script = Script::start("marketspread", &[]);
+    script.wait_for_reports(&["MARKET_SPREAD", "NODE_1", "NODE_2"]);
+    let group = Pid::from_raw(i32::try_from(script.node.id()).unwrap()).unwrap();
+    kill_process_group(group, Signal::INT).unwrap();
+    assert!(script.end().took < Duration::from_secs(3));
+}
+
+/// SIGTERM reaches the script alone.
+#[test]
+fn tree_reports_each_second_until_it_is_terminated() {
+    let script = Script::start("tree", &["--two-routers"]);
+    let nodes = ["sink", "trunk", "left", "right", "worker-left", "worker-right", "router-1", "router-2"];
+    script.wait_for_reports(&nodes);
+    script.node.signal(Signal::TERM);
+    assert!(script.end().took < Duration::from_secs(3));
+}
+
+#[test]
+fn pong_reports_each_second_until_ctrl_c() {
+    let script = Script::start("pong", &[]);
+    script.wait_for_reports(&["TABLE", "PLAYER"]);
+    script.node.signal(Signal::INT);
+    assert!(script.end().took < Duration::from_secs(3));
+}
