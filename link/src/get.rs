@@ -36,6 +36,7 @@ pub struct GetEdge {
     /// When the GETs under way are taken for lost.
     silent_at: Duration,
     silence: Duration,
+    gets: u64,
     repeats: u64,
 }
 
@@ -52,6 +53,7 @@ impl GetEdge {
             rest: limits.rest_min,
             silent_at: Duration::ZERO,
             silence: SILENCE.0,
+            gets: 0,
             repeats: 0,
         }
     }
@@ -65,6 +67,7 @@ impl GetEdge {
             self.silent_at = now + self.silence;
         }
         self.under_way += 1;
+        self.gets += 1;
         true
     }
 
@@ -112,6 +115,11 @@ impl GetEdge {
     /// How many GETs are under way, as far as can be known.
     pub fn under_way(&self) -> u32 {
         self.under_way
+    }
+
+    /// How many GETs were sent.
+    pub fn gets(&self) -> u64 {
+        self.gets
     }
 
     /// How often GETs stayed unanswered and were repeated.

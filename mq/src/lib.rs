@@ -47,6 +47,8 @@ pub struct Counts {
     pub malformed: u64,
     /// Frames whose verb is unknown.
     pub unknown_verb: u64,
+    /// Datagrams that came to the port that reports are sent from.
+    pub stray: u64,
     /// Datagrams from addresses that are not allowed.
     pub not_allowed: u64,
     /// Datagrams that the kernel dropped for want of room.
@@ -152,7 +154,7 @@ impl Queue {
     }
 
     /// The counters by name, cumulative since the node started.
-    fn ledger(&self) -> [(&'static str, u64); 11] {
+    fn ledger(&self) -> [(&'static str, u64); 12] {
         let counts = self.counts;
         [
             ("accepted", counts.accepted),
@@ -163,6 +165,7 @@ impl Queue {
             ("refused_bytes_max", counts.refused_bytes_max),
             ("malformed", counts.malformed),
             ("unknown_verb", counts.unknown_verb),
+            ("stray", counts.stray),
             ("not_allowed", counts.not_allowed),
             ("kernel_drops", counts.kernel_drops),
             ("unsent", counts.unsent),
@@ -183,7 +186,11 @@ impl Queue {
 }
 
 impl Machine for Queue {
-    fn handle_datagram(&mut self, now: Now, _port: Port, from: SocketAddr, datagram: &[u8]) {
+    fn handle_datagram(&mut self, now: Now, port: Port, from: SocketAddr, datagram: &[u8]) {
+        if port != CLIENTS {
+            self.counts.stray += 1;
+            return;
+        }
         let answer = match Request::parse(datagram) {
             Ok(Request::Put(message)) => Answer::Put(self.put(now, from, message)),
             Ok(Request::Get) => self.get(now),

@@ -44,15 +44,20 @@ impl<'a> Request<'a> {
     /// Reads one datagram.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, RequestError> {
         let text = frame::only(datagram).map_err(RequestError::Malformed)?;
+        Self::parse_text(text).ok_or(RequestError::UnknownVerb)
+    }
+
+    /// Reads a frame's text; `None` where its verb is unknown.
+    pub fn parse_text(text: &'a [u8]) -> Option<Self> {
         if let Some(message) = text.strip_prefix(PUT_PREFIX) {
-            return Ok(Self::Put(message));
+            return Some(Self::Put(message));
         }
         // A GET or SIZE with something behind its colon is still one: so it was in 2016.
         match text.split(|&byte| byte == b':').next() {
-            Some(b"GET") => Ok(Self::Get),
-            Some(b"SIZE") => Ok(Self::Size),
-            Some(b"PUT") => Ok(Self::Put(b"")),
-            _ => Err(RequestError::UnknownVerb),
+            Some(b"GET") => Some(Self::Get),
+            Some(b"SIZE") => Some(Self::Size),
+            Some(b"PUT") => Some(Self::Put(b"")),
+            _ => None,
         }
     }
 

@@ -11,12 +11,14 @@ use std::{
 use machine::{LogLimit, Machine, Port, STDOUT, WorkResult};
 use tokio::{
     io::Interest,
-    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     time::{Instant, Sleep},
 };
 
-use crate::{Clock, Failure, Input, Outlet, UdpPort, beside::Beside, outbox::Outbox, port::Socket, receive::Burst};
+use crate::{
+    Clock, Failure, Input, Outlet, UdpPort, beside::Beside, outbox::Outbox, port::Socket, receive::Burst,
+    signals::Signals,
+};
 
 /// How often the kernel's drop counts are read.
 const DROPS_EVERY: Duration = Duration::from_secs(1);
@@ -220,7 +222,7 @@ impl<M: Machine> Turn<'_, M> {
 
     /// What the machine gives is taken out after each datagram, and sent after the burst.
     async fn handle_burst(&mut self, burst: &Burst, port: Port) {
-        let now = self.clock.now();
+        let mut now = self.clock.now();
         let allow = self.ports.get(usize::from(port.0)).map(|port| &port.allow);
         for (from, datagram) in burst.datagrams() {
             if !allow.is_some_and(|allow| allow.hears(from)) {
@@ -229,6 +231,8 @@ impl<M: Machine> Turn<'_, M> {
             }
             tracing::debug!("Received datagram from {from}");
             self.machine.handle_datagram(now, port, from, datagram);
+            // A latency is the time between this and the next datagram's turn: what was done with this one.
+            now = self.clock.later(now);
             while self.outbox.fill(self.machine, now, self.ports) {
                 self.outbox.flush(self.machine, now, self.ports).await;
             }
@@ -344,8 +348,7 @@ struct Wait<'a> {
     input: Option<Input>,
     written: Option<mpsc::Receiver<u64>>,
     beside: Beside,
-    interrupt: Signal,
-    terminate: Signal,
+    signals: Signals,
     sleep: Pin<Box<Sleep>>,
     drops_at: Duration,
     log_limit: LogLimit,
@@ -358,8 +361,7 @@ impl<'a> Wait<'a> {
             input,
             written,
             beside: Beside::default(),
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
+            signals: Signals::take()?,
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             drops_at: DROPS_EVERY,
             log_limit: LogLimit::default(),
@@ -398,7 +400,7 @@ impl<'a> Wait<'a> {
         wants_input: bool,
         held_back: bool,
     ) -> Poll<Events> {
-        let signalled = self.interrupt.poll_recv(context).is_ready() || self.terminate.poll_recv(context).is_ready();
+        let signalled = self.signals.poll(context);
         let unread = turn.outlets.iter().any(|outlet| outlet.waits && outlet.sender.is_closed());
         let mut events = Events { end: signalled || unread, ..Events::default() };
         if !held_back {

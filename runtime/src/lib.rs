@@ -27,6 +27,7 @@ mod outbox;
 mod outlet;
 mod port;
 mod receive;
+mod signals;
 
 use std::{
     process::ExitCode,
@@ -55,7 +56,8 @@ where
         Ok(tokio) => tokio,
         Err(error) => return Failure::new(format!("cannot start: {error}")).report(),
     };
-    let outcome = tokio.block_on(program(flags));
+    // Heard from the first moment on: a script may end a node as soon as it has announced itself.
+    let outcome = tokio.block_on(async { signals::with(signals::Signals::hear(), program(flags)).await });
     // A thread that still waits for a line on stdin must not hold the process back.
     tokio.shutdown_background();
     match outcome {
@@ -88,6 +90,12 @@ impl Clock {
             since_start: self.start.elapsed(),
             since_epoch: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO),
         }
+    }
+
+    /// What time it is a little later in the same turn, from one clock alone.
+    pub(crate) fn later(self, now: Now) -> Now {
+        let since_start = self.start.elapsed();
+        Now { since_start, since_epoch: now.since_epoch + since_start.saturating_sub(now.since_start) }
     }
 
     fn instant(self, since_start: Duration) -> Instant {

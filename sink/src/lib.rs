@@ -61,6 +61,8 @@ pub struct Counts {
     pub future_feed_time: u64,
     /// Datagrams from addresses that are not allowed.
     pub not_allowed: u64,
+    /// Datagrams that came to the port that reports are sent from.
+    pub stray: u64,
     /// Datagrams that the kernel dropped for want of room.
     pub kernel_drops: u64,
 }
@@ -143,7 +145,7 @@ impl Sink {
     }
 
     /// The counters by name, cumulative since the node started.
-    fn ledger(&self) -> [(&'static str, u64); 13] {
+    fn ledger(&self) -> [(&'static str, u64); 14] {
         let counts = self.counts;
         [
             ("received", counts.received),
@@ -158,6 +160,7 @@ impl Sink {
             ("bad_feed_time", counts.bad_feed_time),
             ("future_feed_time", counts.future_feed_time),
             ("not_allowed", counts.not_allowed),
+            ("stray", counts.stray),
             ("kernel_drops", counts.kernel_drops),
         ]
     }
@@ -172,7 +175,11 @@ fn shown(datagram: &[u8]) -> String {
 }
 
 impl Machine for Sink {
-    fn handle_datagram(&mut self, now: Now, _port: Port, _from: SocketAddr, datagram: &[u8]) {
+    fn handle_datagram(&mut self, now: Now, port: Port, _from: SocketAddr, datagram: &[u8]) {
+        if port != INPUT {
+            self.counts.stray += 1;
+            return;
+        }
         self.counts.received += 1;
         if let Err(fault) = self.take(now, datagram) {
             self.complain(now, datagram, &fault);

@@ -122,6 +122,8 @@ pub struct Worker {
     stopped_by: Option<String>,
     /// The operator wants the end: no more messages are asked for.
     stopping: bool,
+    /// At each port.
+    kernel_drops: [u64; 3],
     reports: Reports,
     error_limit: LogLimit,
     bad_limit: LogLimit,
@@ -164,6 +166,7 @@ impl Worker {
             errors_by_name: BTreeMap::new(),
             stopped_by: None,
             stopping: false,
+            kernel_drops: [0; 3],
             reports,
             error_limit: LogLimit::default(),
             bad_limit: LogLimit::default(),
@@ -332,6 +335,7 @@ impl Worker {
             ("stray", counts.stray),
             ("kernel_drops", counts.kernel_drops),
             ("unsent", counts.unsent),
+            ("gets", self.inputs.iter().map(|input| input.edge.gets()).sum()),
             ("repeated_gets", self.inputs.iter().map(|input| input.edge.repeats()).sum()),
         ];
         if self.output_kind == OutputKind::Queue {
@@ -431,9 +435,10 @@ impl Machine for Worker {
     }
 
     fn handle_kernel_drops(&mut self, port: Port, total: u64) {
-        if port == INPUT {
-            self.counts.kernel_drops = total;
+        if let Some(drops) = self.kernel_drops.get_mut(usize::from(port.0)) {
+            *drops = total;
         }
+        self.counts.kernel_drops = self.kernel_drops.iter().sum();
     }
 
     fn handle_stopping(&mut self, _now: Now) {
