@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark is about the world: sockets, clocks, processes")]
 #![expect(clippy::print_stdout, reason = "the table is the output")]
 
+mod link;
 mod load;
 mod pipeline;
 mod processes;
@@ -35,6 +36,8 @@ struct Args {
     /// Measure only rows whose name contains this
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
+    #[command(flatten)]
+    end: link::End,
     /// Serve as the yardstick queue (the benchmark starts itself so)
     #[arg(long, hide = true)]
     yardstick: bool,
@@ -42,6 +45,9 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.end.peer.is_some() {
+        return link::run(&args.end, args.messages);
+    }
     let done = if args.yardstick { yardstick::serve().map_err(Failed::from) } else { measure(&args) };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,6 +85,11 @@ fn measure(args: &Args) -> Result<(), Failed> {
         [&mut || load::through(&mut processes::yardstick()?, n), &mut || load::through(&mut processes::mq()?, n)],
     )?;
     table.row("feeder -> mq -> consumer", Some(yardstick[2]), || pipeline::feeder_through(n))?;
+    let ours = "mq: PUT -> GET";
+    table
+        .row("link: producer -> mq -> consumer", Some(ours), || link::through(&mut processes::mq()?, n * 50, 65_507))?;
+    table
+        .row("link: the same, datagrams of 1472", Some(ours), || link::through(&mut processes::mq()?, n * 10, 1_472))?;
     table.row("market spread: feeder -> mq -> worker -> sink", Some(yardstick[2]), || pipeline::market_spread(n))?;
     if table.wants("idle") {
         let idle = pipeline::idle()?;

@@ -43,7 +43,7 @@ fn plan() -> Plan {
 }
 
 fn queue(messages_max: u64) -> Queue {
-    Queue::new(Limits { messages_max, bytes_max: u64::MAX / 2 }, reports("Messagequeue", None))
+    Queue::new(1, Limits { messages_max, bytes_max: u64::MAX / 2 }, reports("Messagequeue", None))
 }
 
 /// A net with a feeder of that plan and a queue with that much room.

@@ -1,15 +1,20 @@
-//! A queue node, as a machine: PUT appends a message, GET takes the oldest one away, SIZE tells how many there are.
+//! A queue node, as a machine. On the verbs of 2016, PUT appends a message, GET takes the oldest one away, SIZE tells how
+//! many there are; on the link, producers' batches come in and consumers lease and finish them.
 //!
-//! Messages are kept in memory, in the order of their arrival, up to a bound; a message too many is refused with a counted
-//! reason. Every message is accounted for: `accepted = ready + popped`.
+//! Messages are kept in memory by a [`link::Server`], in the order of their arrival, up to a bound; a message too many is
+//! refused with a counted reason. Every message is accounted for:
+//! `accepted = ready + leased + done + dead + discarded + popped`.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
+use link::{Ledger, Refused, Server, ServerLimits};
 use machine::{LogLimit, Machine, Now, Port, Transmit};
 use metrics::Reports;
 use protocol::{
+    call::{Call, CallError},
     frame,
-    verb::{PutAnswer, Request, RequestError, message_len},
+    link::{Ask, LinkError, discovery},
+    verb::{PutAnswer, Request, message_len},
 };
 
 /// Where clients are heard and answered.
@@ -18,15 +23,12 @@ pub const CLIENTS: Port = Port(0);
 /// Where reports are sent from.
 pub const METRICS: Port = Port(1);
 
-/// How much a message costs beside its bytes: its place in the queue and the allocator's own record.
-const MESSAGE_OVERHEAD_BYTES: u64 = 64;
-
 /// What a queue holds at the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// How many messages.
     pub messages_max: u64,
-    /// How many bytes, each message with 64 bytes of overhead.
+    /// How many bytes, each message as a frame with 64 bytes of overhead.
     pub bytes_max: u64,
 }
 
@@ -37,6 +39,8 @@ pub struct Counts {
     pub accepted: u64,
     /// Messages taken away by a GET.
     pub popped: u64,
+    /// Messages finished by consumers of the link.
+    pub done: u64,
     /// GETs that found no message.
     pub empty_gets: u64,
     /// Messages refused because the queue has as many as it may.
@@ -47,6 +51,8 @@ pub struct Counts {
     pub malformed: u64,
     /// Frames whose verb is unknown.
     pub unknown_verb: u64,
+    /// Calls of the link that were garbled on their way.
+    pub bad_checksum: u64,
     /// Datagrams that came to the port that reports are sent from.
     pub stray: u64,
     /// Datagrams from addresses that are not allowed.
@@ -61,8 +67,9 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Queue {
     limits: Limits,
-    ready: VecDeque<Stored>,
-    bytes: u64,
+    speaks_link: bool,
+    server: Server,
+    /// What happens to datagrams; what happens to messages, the server counts.
     counts: Counts,
     answers: VecDeque<(SocketAddr, Answer)>,
     reports: Reports,
@@ -70,27 +77,26 @@ pub struct Queue {
     full_limit: LogLimit,
 }
 
-#[derive(Debug)]
-struct Stored {
-    message: Box<[u8]>,
-    arrived: Duration,
-}
-
+/// To a request of 2016. The link's answers wait in the server.
 #[derive(Debug)]
 enum Answer {
     Put(PutAnswer),
-    Message(Box<[u8]>),
-    Empty,
-    Size(usize),
+    Get,
+    Size,
+    Welcome { token: u64 },
 }
 
+/// A node in memory starts once: its messages end with it.
+const BOOT: u64 = 1;
+
 impl Queue {
-    /// An empty queue.
-    pub fn new(limits: Limits, reports: Reports) -> Self {
+    /// An empty queue. `node` is drawn at random by each process.
+    pub fn new(node: u64, limits: Limits, reports: Reports) -> Self {
+        let Limits { messages_max, bytes_max } = limits;
         Self {
             limits,
-            ready: VecDeque::new(),
-            bytes: 0,
+            speaks_link: true,
+            server: Server::new(node, BOOT, ServerLimits { messages_max, bytes_max, ..ServerLimits::default() }),
             counts: Counts::default(),
             answers: VecDeque::new(),
             reports,
@@ -99,89 +105,144 @@ impl Queue {
         }
     }
 
-    /// How many messages there are.
+    /// Takes the link for an unknown verb, as a queue of 2016 does: for trying how others get on with one.
+    #[must_use]
+    pub fn speaking_2016(mut self) -> Self {
+        self.speaks_link = false;
+        self
+    }
+
+    /// How many messages are ready.
     pub fn len(&self) -> usize {
-        self.ready.len()
+        usize::try_from(self.server.ready()).unwrap_or(usize::MAX)
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.ready.is_empty()
+        self.len() == 0
     }
 
     /// What came of the requests so far.
     pub fn counts(&self) -> Counts {
-        self.counts
+        let Ledger { accepted, popped, done, refused_messages_max, refused_bytes_max, malformed, .. } =
+            self.server.ledger();
+        Counts {
+            accepted,
+            popped,
+            done,
+            refused_messages_max,
+            refused_bytes_max,
+            malformed: self.counts.malformed + malformed,
+            ..self.counts
+        }
+    }
+
+    /// What became of every message.
+    pub fn message_ledger(&self) -> Ledger {
+        self.server.ledger()
+    }
+
+    /// Takes one frame's text in; why it is no request, if so.
+    fn handle_text(&mut self, now: Now, from: SocketAddr, text: &[u8]) -> Result<(), LinkError> {
+        if self.speaks_link && Call::is_one(text) {
+            let (token, ask) = Ask::parse(text)?;
+            self.server.handle(now, from, token, &ask);
+            return Ok(());
+        }
+        let answer = match Request::parse_text(text) {
+            Some(Request::Put(message)) => Answer::Put(self.put(now, from, message)),
+            Some(Request::Get) => Answer::Get,
+            Some(Request::Size) => match discovery(text) {
+                Some(token) if self.speaks_link => Answer::Welcome { token },
+                _ => Answer::Size,
+            },
+            None => return Err(LinkError::UnknownVerb),
+        };
+        self.answers.push_back((from, answer));
+        Ok(())
     }
 
     fn put(&mut self, now: Now, from: SocketAddr, message: &[u8]) -> PutAnswer {
-        let cost = message.len() as u64 + MESSAGE_OVERHEAD_BYTES;
-        let refused = if self.ready.len() as u64 >= self.limits.messages_max {
-            Some((&mut self.counts.refused_messages_max, "--messages-max", self.limits.messages_max))
-        } else if self.bytes + cost > self.limits.bytes_max {
-            Some((&mut self.counts.refused_bytes_max, "--bytes-max", self.limits.bytes_max))
-        } else {
-            None
+        let Err(refused) = self.server.put(now, message) else {
+            return PutAnswer::Stored { len: message_len(message) };
         };
-        if let Some((count, flag, limit)) = refused {
-            *count += 1;
-            if let Some(withheld) = self.full_limit.pass(now) {
-                tracing::warn!("Full: refused a message from {from} ({flag} {limit} reached; {withheld} more unsaid)");
-            }
-            return PutAnswer::Full;
+        let (flag, limit) = match refused {
+            Refused::Messages => ("--messages-max", self.limits.messages_max),
+            Refused::Bytes => ("--bytes-max", self.limits.bytes_max),
+        };
+        if let Some(withheld) = self.full_limit.pass(now) {
+            tracing::warn!("Full: refused a message from {from} ({flag} {limit} reached; {withheld} more unsaid)");
         }
-        self.counts.accepted += 1;
-        self.bytes += cost;
-        self.ready.push_back(Stored { message: message.into(), arrived: now.since_start });
-        self.reports.reporter.count_in(now);
-        PutAnswer::Stored { len: message_len(message) }
+        PutAnswer::Full
     }
 
-    fn get(&mut self, now: Now) -> Answer {
-        let Some(Stored { message, arrived }) = self.ready.pop_front() else {
-            self.counts.empty_gets += 1;
-            return Answer::Empty;
-        };
-        self.counts.popped += 1;
-        self.bytes -= message.len() as u64 + MESSAGE_OVERHEAD_BYTES;
-        self.reports.reporter.count_out(now);
-        self.reports.reporter.record_latency(now.since_start.saturating_sub(arrived));
-        if self.ready.is_empty() && self.ready.capacity() > 1 << 16 {
-            // A burst that is over gives its memory back.
-            self.ready = VecDeque::new();
+    fn push_answer(&mut self, now: Now, answer: &Answer, bytes: &mut Vec<u8>) {
+        match answer {
+            Answer::Put(answer) => answer.push(bytes),
+            Answer::Get if self.server.pop(now, bytes).is_some() => {}
+            Answer::Get => {
+                self.counts.empty_gets += 1;
+                bytes.extend_from_slice(b"10");
+            }
+            Answer::Size => {
+                let pushed = frame::push(self.server.ready().to_string().as_bytes(), bytes);
+                debug_assert!(pushed.is_ok(), "a number is short");
+            }
+            Answer::Welcome { token } => self.server.welcome().push(*token, bytes),
         }
-        Answer::Message(message)
+    }
+
+    /// Counts what has gone through since this was last done.
+    fn note_flow(&mut self, now: Now) {
+        let flow = self.server.take_flow();
+        let reporter = &mut self.reports.reporter;
+        reporter.count_all_in(now, flow.accepted);
+        reporter.count_all_out(now, flow.delivered);
+        for (waited, messages) in flow.waited {
+            reporter.record_latencies(waited, messages);
+        }
+    }
+
+    fn reject(&mut self, now: Now, from: SocketAddr, error: &LinkError) {
+        match error {
+            LinkError::UnknownVerb => self.counts.unknown_verb += 1,
+            LinkError::Call(CallError::Checksum) => self.counts.bad_checksum += 1,
+            LinkError::Call(CallError::Shape) | LinkError::Field(_) => self.counts.malformed += 1,
+        }
+        self.log_bad(now, from, error);
+    }
+
+    fn log_bad(&mut self, now: Now, from: SocketAddr, error: &dyn std::fmt::Display) {
+        if let Some(withheld) = self.bad_limit.pass(now) {
+            tracing::warn!("Bad datagram from {from}: {error} ({withheld} more unsaid)");
+        }
     }
 
     /// The counters by name, cumulative since the node started.
-    fn ledger(&self) -> [(&'static str, u64); 12] {
-        let counts = self.counts;
-        [
-            ("accepted", counts.accepted),
-            ("ready", self.ready.len() as u64),
-            ("popped", counts.popped),
+    fn ledger(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.counts();
+        let messages = self.server.ledger().named().into_iter().filter(|(name, _)| *name != "malformed");
+        let datagrams = [
             ("empty_gets", counts.empty_gets),
-            ("refused_messages_max", counts.refused_messages_max),
-            ("refused_bytes_max", counts.refused_bytes_max),
             ("malformed", counts.malformed),
             ("unknown_verb", counts.unknown_verb),
+            ("bad_checksum", counts.bad_checksum),
             ("stray", counts.stray),
             ("not_allowed", counts.not_allowed),
             ("kernel_drops", counts.kernel_drops),
             ("unsent", counts.unsent),
-        ]
+        ];
+        messages.chain(datagrams).collect()
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a gauge is read by people")]
-    fn gauges(&self, now: Now) -> [(&'static str, f64); 5] {
-        let oldest = self.ready.front().map_or(Duration::ZERO, |stored| now.since_start.saturating_sub(stored.arrived));
-        [
-            ("depth", self.ready.len() as f64),
-            ("bytes", self.bytes as f64),
+    fn gauges(&self, now: Now) -> Vec<(&'static str, f64)> {
+        let own = [
+            ("depth", self.len() as f64),
             ("messages_max", self.limits.messages_max as f64),
             ("bytes_max", self.limits.bytes_max as f64),
-            ("oldest_age_s", oldest.as_secs_f64()),
-        ]
+        ];
+        own.into_iter().chain(self.server.gauges(now).named()).collect()
     }
 }
 
@@ -191,47 +252,42 @@ impl Machine for Queue {
             self.counts.stray += 1;
             return;
         }
-        let answer = match Request::parse(datagram) {
-            Ok(Request::Put(message)) => Answer::Put(self.put(now, from, message)),
-            Ok(Request::Get) => self.get(now),
-            Ok(Request::Size) => Answer::Size(self.ready.len()),
-            Err(error) => {
-                match error {
-                    RequestError::Malformed(_) => self.counts.malformed += 1,
-                    RequestError::UnknownVerb => self.counts.unknown_verb += 1,
+        match frame::only(datagram) {
+            Ok(text) => {
+                if let Err(error) = self.handle_text(now, from, text) {
+                    self.reject(now, from, &error); // counted, never answered
                 }
-                if let Some(withheld) = self.bad_limit.pass(now) {
-                    tracing::warn!("Bad datagram from {from}: {error} ({withheld} more unsaid)");
-                }
-                return; // counted, never answered
             }
-        };
-        self.answers.push_back((from, answer));
+            Err(error) => {
+                self.counts.malformed += 1;
+                self.log_bad(now, from, &error);
+            }
+        }
     }
 
     fn handle_timeout(&mut self, now: Now) {
+        self.server.handle_timeout(now);
         if self.reports.is_due(now) {
+            self.note_flow(now);
             self.reports.close(now, &self.ledger(), &self.gauges(now));
         }
     }
 
     fn poll_timeout(&self) -> Option<Duration> {
-        Some(self.reports.poll_timeout())
+        let report_at = self.reports.poll_timeout();
+        Some(self.server.poll_timeout().map_or(report_at, |at| at.min(report_at)))
     }
 
-    fn poll_transmit(&mut self, _now: Now, bytes: &mut Vec<u8>) -> Option<Transmit> {
-        let Some((to, answer)) = self.answers.pop_front() else { return self.reports.poll_transmit(bytes) };
-        let pushed = match answer {
-            Answer::Put(answer) => {
-                answer.push(bytes);
-                Ok(())
-            }
-            Answer::Message(message) => frame::push(&message, bytes),
-            Answer::Empty => frame::push(b"", bytes),
-            Answer::Size(size) => frame::push(size.to_string().as_bytes(), bytes),
-        };
-        debug_assert!(pushed.is_ok(), "what came in as PUT:<message> goes out as <message>");
-        Some(Transmit { port: CLIENTS, to })
+    fn poll_transmit(&mut self, now: Now, bytes: &mut Vec<u8>) -> Option<Transmit> {
+        if let Some((to, answer)) = self.answers.pop_front() {
+            self.push_answer(now, &answer, bytes);
+            return Some(Transmit { port: CLIENTS, to });
+        }
+        if let Some(to) = self.server.poll_answer(now, bytes) {
+            return Some(Transmit { port: CLIENTS, to });
+        }
+        self.note_flow(now);
+        self.reports.poll_transmit(bytes)
     }
 
     fn handle_outsider(&mut self, now: Now, _port: Port, from: SocketAddr) {
@@ -255,7 +311,100 @@ impl Machine for Queue {
 
     fn handle_stop(&mut self, now: Now) {
         tracing::info!("Shutting down");
-        tracing::info!("Queue size: {}", self.ready.len());
+        tracing::info!("Queue size: {}", self.len());
+        self.note_flow(now);
         self.reports.close_last(now, &self.ledger(), &self.gauges(now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics::{Identity, LogOrder};
+
+    use super::*;
+
+    const NOW: Now = Now { since_start: Duration::ZERO, since_epoch: Duration::ZERO };
+
+    fn queue(limits: Limits) -> Queue {
+        let identity = Identity { vuid: "Q".into(), func: "Messagequeue".into(), address: None };
+        Queue::new(7, limits, Reports::new(identity, LogOrder::TimeFirst, Duration::from_secs(1), None, NOW))
+    }
+
+    /// One datagram in, the answer's text out.
+    fn ask(queue: &mut Queue, datagram: &[u8]) -> Option<Vec<u8>> {
+        let client = SocketAddr::from(([127, 0, 0, 1], 9));
+        queue.handle_datagram(NOW, CLIENTS, client, datagram);
+        let mut answer = Vec::new();
+        queue.poll_transmit(NOW, &mut answer).map(|transmit| {
+            assert_eq!(transmit, Transmit { port: CLIENTS, to: client });
+            frame::only(&answer).unwrap().to_vec()
+        })
+    }
+
+    fn check(limits: Limits, steps: &[(&str, Option<&str>)]) -> Queue {
+        let mut queue = queue(limits);
+        for (request, expected) in steps {
+            let mut datagram = Vec::new();
+            frame::push(request.as_bytes(), &mut datagram).unwrap();
+            let answer = ask(&mut queue, &datagram).map(|answer| String::from_utf8(answer).unwrap());
+            assert_eq!(answer.as_deref(), *expected, "{request}");
+        }
+        assert!(queue.message_ledger().balances());
+        queue
+    }
+
+    const ROOMY: Limits = Limits { messages_max: 1_000, bytes_max: 1 << 20 };
+
+    #[test]
+    fn first_in_first_out() {
+        check(
+            ROOMY,
+            &[
+                ("GET", Some("")),
+                ("PUT:a:b:c", Some("PUT 5 bytes")),
+                ("PUT:", Some("PUT 0 bytes")),
+                ("PUT:héllo 𝐇", Some("PUT 7 bytes")),
+                ("SIZE", Some("3")),
+                ("GET", Some("a:b:c")),
+                ("GET:x", Some("")),
+                ("SIZE:?", Some("1")),
+                ("GET", Some("héllo 𝐇")),
+                ("get", None),
+                ("PUT 4 bytes", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn full_queue_refuses_with_a_reason() {
+        let two = Limits { messages_max: 2, ..ROOMY };
+        let stored = Some("PUT 1 bytes");
+        let steps =
+            [("PUT:a", stored), ("PUT:b", stored), ("PUT:c", Some("FULL")), ("GET", Some("a")), ("PUT:d", stored)];
+        assert_eq!(check(two, &steps).counts().refused_messages_max, 1);
+        let small = Limits { bytes_max: 150, ..ROOMY };
+        assert_eq!(
+            check(small, &[("PUT:a", stored), ("PUT:b", stored), ("PUT:c", Some("FULL"))]).counts().refused_bytes_max,
+            1
+        );
+    }
+
+    #[test]
+    fn garbage_is_counted_and_never_answered() {
+        let mut queue = queue(ROOMY);
+        for datagram in [&b""[..], b"x", b"14GET", b"13GETx", b"\xff\xfe"] {
+            assert_eq!(ask(&mut queue, datagram), None);
+        }
+        assert_eq!((queue.counts().malformed, ask(&mut queue, b"13GET")), (5, Some(vec![])));
+    }
+
+    #[test]
+    fn a_node_says_that_it_speaks_the_link() {
+        let mut queue = queue(ROOMY);
+        let mut datagram = Vec::new();
+        protocol::link::push_discovery(42, &mut datagram);
+        let answer = ask(&mut queue, &datagram).unwrap();
+        let (token, welcome) = protocol::link::Welcome::parse(&answer).unwrap();
+        assert_eq!((token, welcome.node, welcome.size), (42, 7, 0));
     }
 }

@@ -27,6 +27,6 @@ async fn serve(args: args::Args) -> Result<(), Failure> {
     let metrics_to = metrics_to.map(|to| Transmit { port: METRICS, to });
     let reports = Reports::new(identity, LogOrder::TimeFirst, args.reporting.stats_period.0, metrics_to, clock.now());
     let limits = Limits { messages_max: args.messages_max.0, bytes_max: args.bytes_max.0 };
-    let mut queue = Queue::new(limits, reports);
+    let mut queue = Queue::new(runtime::random_seed(), limits, reports);
     runtime::drive(&mut queue, World::new(vec![clients, metrics]).clock(clock)).await
 }

@@ -195,6 +195,8 @@ impl<M: Machine> Turn<'_, M> {
                 readable |= u64::from(socket.has_more()) << n;
             }
             if readable != 0 {
+                // tokio must look at the sockets before it lets them be read.
+                tokio::task::yield_now().await;
                 self.receive(burst, readable, log_limit).await;
             } else if self.machine.is_settled() {
                 return;

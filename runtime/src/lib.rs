@@ -52,12 +52,17 @@ where
     Work: Future<Output = Result<(), Failure>>,
 {
     let flags = Flags::parse();
+    block_on(program(flags))
+}
+
+/// Runs a recipe whose flags are read already, on this thread.
+pub fn block_on(program: impl Future<Output = Result<(), Failure>>) -> ExitCode {
     let tokio = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(tokio) => tokio,
         Err(error) => return Failure::new(format!("cannot start: {error}")).report(),
     };
     // Heard from the first moment on: a script may end a node as soon as it has announced itself.
-    let outcome = tokio.block_on(async { signals::with(signals::Signals::hear(), program(flags)).await });
+    let outcome = tokio.block_on(async { signals::with(signals::Signals::hear(), program).await });
     // A thread that still waits for a line on stdin must not hold the process back.
     tokio.shutdown_background();
     match outcome {

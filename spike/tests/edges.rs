@@ -73,7 +73,7 @@ impl Stage {
         });
         let queues = [FIRST_QUEUE, LAST_QUEUE].map(|host| {
             let limits = mq::Limits { messages_max: 1 << 20, bytes_max: 1 << 30 };
-            net.add(Queue::new(limits, reports()), &sockets(host, 2))
+            net.add(Queue::new(1, limits, reports()), &sockets(host, 2))
         });
         let plan = worker::Plan {
             inputs: vec![address(GET_SPIKE, 0)],

@@ -73,7 +73,7 @@ fn add_queue(net: &mut Net) -> NodeId {
     let start = Now { since_start: Duration::ZERO, since_epoch: Duration::from_hours(1) };
     let reports = Reports::new(identity, LogOrder::TimeFirst, Duration::from_mins(1), None, start);
     let limits = Limits { messages_max: 3, bytes_max: 1 << 20 };
-    net.add(Queue::new(limits, reports), &[(CLIENTS, address(1)), (METRICS, address(2))])
+    net.add(Queue::new(1, limits, reports), &[(CLIENTS, address(1)), (METRICS, address(2))])
 }
 
 fn add_client(net: &mut Net, host: u8, requests: &[String]) -> NodeId {

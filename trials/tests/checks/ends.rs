@@ -22,6 +22,14 @@ fn an_interrupted_queue_prints_its_size() {
     check(&mq.stop(Signal::INT), "Queue size: 1");
 }
 
+/// 29. A script may end a node as soon as it has announced itself.
+#[test]
+fn a_signal_right_after_the_announcement_is_heard() {
+    for _ in 0..20 {
+        check(&start_mq(&[]).stop(Signal::TERM), "Queue size: 0");
+    }
+}
+
 /// 29
 #[test]
 fn an_interrupted_worker_prints_its_latencies() {

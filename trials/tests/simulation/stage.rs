@@ -191,7 +191,7 @@ impl Stage {
         let member: Box<dyn Member> = match &place.role {
             Role::Queue { messages_max } => {
                 let limits = mq::Limits { messages_max: *messages_max as u64, bytes_max: 1 << 30 };
-                Box::new(mq::Queue::new(limits, self.reports(place, "Messagequeue", mq::METRICS)))
+                Box::new(mq::Queue::new(1, limits, self.reports(place, "Messagequeue", mq::METRICS)).speaking_2016())
             }
             Role::Worker(work) => {
                 let function = functions::find(work.function).unwrap();

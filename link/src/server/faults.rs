@@ -1,0 +1,19 @@
+//! Faults that a test plants, to see that it would notice them.
+
+/// One rule taken away. Never set outside tests.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The set of applied ids is emptied every 100 ms.
+    DedupForgets,
+    /// A lease token of another boot passes for one of this boot.
+    LeaseWithoutBoot,
+    /// A late ACK of what another attempt finished counts again.
+    LateFinishCountsAgain,
+    /// A batch that waits for a gap is confirmed when it comes again.
+    EarlyAnswer,
+    /// Whatever comes is new, in the order in which it comes.
+    NoProducerWindow,
+    /// A batch that comes again is applied again.
+    AppliesRetries,
+}

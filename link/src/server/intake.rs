@@ -1,0 +1,609 @@
+//! What producers send: whose it is, in which order it is taken, and what has been taken before.
+//!
+//! Where the messages go is the caller's business: a queue stores them, a sink prints them.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+};
+
+use machine::{LogLimit, Now};
+use protocol::link::{Answer, Ask, Derived, Durability, Enq, Sending};
+
+use super::{
+    derived::{Id, IdsRefused, Windows, read_ids},
+    faults::Fault,
+    frames::{self, Run},
+};
+
+/// How many batches of one producer may wait for a gap to fill, and how many bytes of them.
+const HELD_BATCHES_MAX: usize = 1_024;
+const HELD_BYTES_MAX: u64 = 8 << 20;
+
+/// How many bytes may wait of all producers together.
+const HELD_BYTES_MAX_ALL: u64 = 64 << 20;
+
+/// What a batch that waits costs beside its bytes.
+const HELD_OVERHEAD_BYTES: u64 = 256;
+
+/// How many nonces of a producer are remembered, the current one among them.
+const NONCES_MAX: usize = 8;
+
+/// How many producers are remembered after their end, so that an END or OPEN that comes again does no harm.
+const ENDED_MAX: usize = 4_096;
+
+/// When to send a refused batch again, in milliseconds.
+const FULL_AFTER_MS: u64 = 10;
+
+/// There is no room for the messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
+/// What came of what producers sent; in messages where nothing else is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IntakeCounts {
+    /// Taken.
+    pub accepted: u64,
+    /// Not taken, because the producer had sent them before.
+    pub duplicates: u64,
+    /// Not taken, because a message of the same derived id had been taken before.
+    pub duplicate_ids: u64,
+    /// Not taken, because there was no room for them. Each time that they are sent counts.
+    pub refused_full: u64,
+    /// Not taken, because their ids lie too far above the low water, or there is no room for more ids.
+    pub refused_ids: u64,
+    /// Producers refused, because as many are live as may be.
+    pub refused_producers: u64,
+    /// Came before their turn and waited for a gap to fill.
+    pub held: u64,
+    /// Came before their turn and found no room to wait.
+    pub held_dropped: u64,
+    /// Requests answered FENCED.
+    pub fenced: u64,
+    /// Calls whose body is not what they say.
+    pub malformed: u64,
+    /// Sets of derived ids given up for room after a long rest.
+    pub windows_forgotten: u64,
+}
+
+/// The receiving end of producers' batches: OPEN, ENQ and END.
+#[derive(Debug)]
+pub struct Intake {
+    producers_max: u64,
+    level: Durability,
+    producers: BTreeMap<u128, Producer>,
+    ended: Ended,
+    epoch: u64,
+    held_bytes: u64,
+    door: Door,
+    answers: VecDeque<(SocketAddr, u64, Reply)>,
+    refused_limit: LogLimit,
+}
+
+#[derive(Debug)]
+struct Producer {
+    epoch: u64,
+    /// The number of the next message.
+    next: u64,
+    /// The last one is that of the current epoch.
+    nonces: VecDeque<u64>,
+    /// Batches that came before their turn, by the number of their first message.
+    held: BTreeMap<u64, Held>,
+    held_bytes: u64,
+}
+
+/// A batch that waits.
+#[derive(Debug)]
+struct Held {
+    to: SocketAddr,
+    token: u64,
+    count: u64,
+    origin_us: u64,
+    derived: Option<HeldIds>,
+    frames: Box<[u8]>,
+}
+
+#[derive(Debug)]
+struct HeldIds {
+    node: u64,
+    generation: u64,
+    low_water: u64,
+    stage: Box<[u8]>,
+    ids: Box<[u8]>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Reply {
+    Opened { epoch: u64, sequence: u64 },
+    Stored { sequence: u64 },
+    Full { sequence: u64 },
+    Fenced { epoch: u64 },
+}
+
+impl Intake {
+    /// An intake that knows no producer. `boot` differs from start to start, so that epochs do, too.
+    pub fn new(boot: u64, producers_max: u64, level: Durability) -> Self {
+        Self::with_fault(boot, producers_max, level, None)
+    }
+
+    /// With a planted fault, for tests.
+    #[doc(hidden)]
+    pub fn with_fault(boot: u64, producers_max: u64, level: Durability, fault: Option<Fault>) -> Self {
+        Self {
+            producers_max,
+            level,
+            producers: BTreeMap::new(),
+            ended: Ended::default(),
+            // A batch from before a restart must not fit an epoch of now.
+            epoch: (boot & u64::from(u32::MAX)) << 32,
+            held_bytes: 0,
+            door: Door::new(fault),
+            answers: VecDeque::new(),
+            refused_limit: LogLimit::default(),
+        }
+    }
+
+    /// Takes a request in if it is a producer's: OPEN, ENQ or END; `false` if it is another.
+    ///
+    /// `take` gets messages that are new, in their order; it takes all of them or none.
+    pub fn handle(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        token: u64,
+        ask: &Ask<'_>,
+        take: impl FnMut(Run<'_>) -> Result<(), Full>,
+    ) -> bool {
+        match ask {
+            Ask::Open { producer, nonce } => self.open(now, from, token, *producer, *nonce),
+            Ask::End(sending) => self.end(from, token, *sending),
+            Ask::Enq(enq) => self.enq(now, from, token, enq, take),
+            _ => return false,
+        }
+        true
+    }
+
+    fn open(&mut self, now: Now, from: SocketAddr, token: u64, producer: u128, nonce: u64) {
+        let live = self.producers.len() as u64;
+        let reply = match self.producers.get_mut(&producer) {
+            Some(known) if known.nonces.back() == Some(&nonce) => known.opened(),
+            Some(known) if known.nonces.contains(&nonce) => Reply::Fenced { epoch: known.epoch },
+            Some(known) => {
+                self.epoch += 1;
+                self.held_bytes -= known.drop_held();
+                known.begin(self.epoch, nonce)
+            }
+            // An OPEN that was long under way: that feed has ended.
+            None if self.ended.had(producer, nonce) => Reply::Fenced { epoch: 0 },
+            None if live >= self.producers_max => {
+                self.refuse_producer(now, from, producer);
+                Reply::Fenced { epoch: 0 }
+            }
+            None => {
+                self.epoch += 1;
+                let nonces = self.ended.take(producer);
+                let known = Producer { epoch: 0, next: 0, nonces, held: BTreeMap::new(), held_bytes: 0 };
+                self.producers.entry(producer).or_insert(known).begin(self.epoch, nonce)
+            }
+        };
+        self.answer(from, token, reply);
+    }
+
+    fn refuse_producer(&mut self, now: Now, from: SocketAddr, producer: u128) {
+        self.door.counts.refused_producers += 1;
+        if let Some(withheld) = self.refused_limit.pass(now) {
+            let max = self.producers_max;
+            tracing::warn!("Refused producer {producer:x} from {from}: {max} are live ({withheld} more unsaid)");
+        }
+    }
+
+    fn end(&mut self, from: SocketAddr, token: u64, sending: Sending) {
+        let Sending { producer, epoch, sequence } = sending;
+        let reply = match self.producers.get(&producer) {
+            Some(known) if known.epoch != epoch => Reply::Fenced { epoch: known.epoch },
+            Some(known) if known.next < sequence => Reply::Stored { sequence: known.next },
+            Some(_) => {
+                if let Some(mut known) = self.producers.remove(&producer) {
+                    self.held_bytes -= known.drop_held();
+                    self.ended.note(producer, known);
+                }
+                Reply::Stored { sequence }
+            }
+            None => match self.ended.at(producer, epoch) {
+                Some(next) => Reply::Stored { sequence: sequence.min(next) },
+                None => Reply::Fenced { epoch: 0 },
+            },
+        };
+        self.answer(from, token, reply);
+    }
+
+    fn enq(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        token: u64,
+        enq: &Enq<'_>,
+        mut take: impl FnMut(Run<'_>) -> Result<(), Full>,
+    ) {
+        let Sending { producer, epoch, sequence } = enq.sending;
+        let Some(known) = self.producers.get_mut(&producer).filter(|known| known.epoch == epoch) else {
+            let epoch = self.producers.get(&producer).map_or(0, |known| known.epoch);
+            return self.answer(from, token, Reply::Fenced { epoch });
+        };
+        let Some(end) = sequence.checked_add(enq.count).filter(|_| self.door.read(enq)) else {
+            self.door.counts.malformed += 1;
+            return;
+        };
+        let accepts_any = self.door.fault == Some(Fault::NoProducerWindow);
+        let applies_again = accepts_any || self.door.fault == Some(Fault::AppliesRetries);
+        if end <= known.next && !applies_again || enq.count == 0 {
+            self.door.counts.duplicates += enq.count;
+            let reply = Reply::Stored { sequence: known.next };
+            return self.answer(from, token, reply);
+        }
+        if sequence > known.next && !accepts_any {
+            return self.hold(from, token, enq);
+        }
+        let skip = if applies_again && end <= known.next || accepts_any { 0 } else { known.next - sequence };
+        match self.door.admit(now, enq, skip, &mut take) {
+            Admitted::Taken => {
+                known.next = known.next.max(end);
+                let reply = Reply::Stored { sequence: known.next };
+                self.answers.push_back((from, token, reply));
+                self.apply_held(now, producer, &mut take);
+            }
+            Admitted::Refused => {
+                let reply = Reply::Full { sequence: known.next };
+                self.answers.push_back((from, token, reply));
+                self.refuse_held(producer);
+            }
+            Admitted::Malformed => self.door.counts.malformed += 1,
+        }
+    }
+
+    /// A batch came before its turn: it waits if there is room, else the producer has to send it again.
+    fn hold(&mut self, from: SocketAddr, token: u64, enq: &Enq<'_>) {
+        let Sending { producer, sequence, .. } = enq.sending;
+        let Some(known) = self.producers.get_mut(&producer) else { return };
+        if let Some(held) = known.held.get_mut(&sequence)
+            && held.count >= enq.count
+        {
+            // It came again: whoever asked last is answered, once the gap has filled.
+            (held.to, held.token) = (from, token);
+            if self.door.fault == Some(Fault::EarlyAnswer) {
+                self.answers.push_back((from, token, Reply::Stored { sequence: sequence + enq.count }));
+            }
+            return;
+        }
+        let held = Held::new(from, token, enq);
+        let cost = held.cost();
+        let no_room = known.held.len() >= HELD_BATCHES_MAX
+            || known.held_bytes + cost > HELD_BYTES_MAX
+            || self.held_bytes + cost > HELD_BYTES_MAX_ALL;
+        if no_room {
+            self.door.counts.held_dropped += enq.count;
+            return;
+        }
+        self.door.counts.held += enq.count;
+        known.held_bytes += cost;
+        self.held_bytes += cost;
+        if let Some(shorter) = known.held.insert(sequence, held) {
+            known.held_bytes -= shorter.cost();
+            self.held_bytes -= shorter.cost();
+        }
+    }
+
+    /// Takes the batches whose turn has come.
+    fn apply_held(&mut self, now: Now, producer: u128, take: &mut impl FnMut(Run<'_>) -> Result<(), Full>) {
+        let Some(known) = self.producers.get_mut(&producer) else { return };
+        while let Some(first) = known.held.first_entry()
+            && *first.key() <= known.next
+        {
+            let (sequence, held) = first.remove_entry();
+            known.held_bytes -= held.cost();
+            self.held_bytes -= held.cost();
+            let sending = Sending { producer, epoch: known.epoch, sequence };
+            let enq = held.as_enq(sending);
+            let end = sequence + held.count;
+            let admitted = if end <= known.next {
+                self.door.counts.duplicates += held.count;
+                Admitted::Taken
+            } else if self.door.read(&enq) {
+                self.door.admit(now, &enq, known.next - sequence, take)
+            } else {
+                Admitted::Malformed
+            };
+            match admitted {
+                Admitted::Taken => {
+                    known.next = known.next.max(end);
+                    let reply = Reply::Stored { sequence: known.next };
+                    self.answers.push_back((held.to, held.token, reply));
+                }
+                Admitted::Refused => {
+                    let reply = Reply::Full { sequence: known.next };
+                    self.answers.push_back((held.to, held.token, reply));
+                    return self.refuse_held(producer);
+                }
+                Admitted::Malformed => self.door.counts.malformed += 1,
+            }
+        }
+    }
+
+    /// What waits behind a refused batch is refused with it, so that the producer rests.
+    fn refuse_held(&mut self, producer: u128) {
+        let Some(known) = self.producers.get_mut(&producer) else { return };
+        for held in known.held.values() {
+            self.answers.push_back((held.to, held.token, Reply::Full { sequence: known.next }));
+        }
+        self.held_bytes -= known.drop_held();
+    }
+
+    fn answer(&mut self, to: SocketAddr, token: u64, reply: Reply) {
+        self.door.counts.fenced += u64::from(matches!(reply, Reply::Fenced { .. }));
+        self.answers.push_back((to, token, reply));
+    }
+
+    /// The next answer, appended to `out` as a frame; `credit` is how many messages there is room for.
+    pub fn poll_answer(&mut self, credit: u64, out: &mut Vec<u8>) -> Option<SocketAddr> {
+        let (to, token, reply) = self.answers.pop_front()?;
+        let level = self.level;
+        let answer = match reply {
+            Reply::Opened { epoch, sequence } => Answer::Opened { epoch, sequence, credit },
+            Reply::Stored { sequence } => Answer::Stored { sequence, level, credit },
+            Reply::Full { sequence } => Answer::Full { sequence, after_ms: FULL_AFTER_MS },
+            Reply::Fenced { epoch } => Answer::Fenced { epoch },
+        };
+        answer.push(token, out);
+        Some(to)
+    }
+
+    /// What came of everything so far.
+    pub fn counts(&self) -> IntakeCounts {
+        IntakeCounts { windows_forgotten: self.door.windows.forgotten(), ..self.door.counts }
+    }
+
+    /// How many producers are live.
+    pub fn producers(&self) -> u64 {
+        self.producers.len() as u64
+    }
+
+    /// Bytes of the batches that wait for a gap to fill.
+    pub fn held_bytes(&self) -> u64 {
+        self.held_bytes
+    }
+
+    /// How many sets of derived ids there are.
+    pub fn id_windows(&self) -> u64 {
+        self.door.windows.len()
+    }
+
+    /// Recounts everything, for tests.
+    ///
+    /// # Panics
+    /// Where something does not add up.
+    #[doc(hidden)]
+    pub fn check(&self) {
+        let mut bytes = 0;
+        for known in self.producers.values() {
+            assert_eq!(known.held_bytes, known.held.values().map(Held::cost).sum::<u64>());
+            assert!(known.held_bytes <= HELD_BYTES_MAX && known.held.len() <= HELD_BATCHES_MAX);
+            assert!(
+                known.held.first_key_value().is_none_or(|(first, _)| *first > known.next),
+                "none waits in its turn"
+            );
+            bytes += known.held_bytes;
+        }
+        assert!(bytes == self.held_bytes && bytes <= HELD_BYTES_MAX_ALL);
+        assert!(self.producers.len() as u64 <= self.producers_max && self.ended.by_producer.len() <= ENDED_MAX);
+    }
+}
+
+impl Producer {
+    fn opened(&self) -> Reply {
+        Reply::Opened { epoch: self.epoch, sequence: self.next }
+    }
+
+    fn begin(&mut self, epoch: u64, nonce: u64) -> Reply {
+        self.epoch = epoch;
+        self.nonces.push_back(nonce);
+        if self.nonces.len() > NONCES_MAX {
+            self.nonces.pop_front();
+        }
+        self.opened()
+    }
+
+    /// Drops what waits; gives its bytes.
+    fn drop_held(&mut self) -> u64 {
+        self.held.clear();
+        std::mem::take(&mut self.held_bytes)
+    }
+}
+
+impl Held {
+    fn new(to: SocketAddr, token: u64, enq: &Enq<'_>) -> Self {
+        let derived = enq.derived.map(|Derived { node, generation, stage, low_water, ids }| HeldIds {
+            node,
+            generation,
+            low_water,
+            stage: stage.into(),
+            ids: ids.into(),
+        });
+        Self { to, token, count: enq.count, origin_us: enq.origin_us, derived, frames: enq.frames.into() }
+    }
+
+    fn as_enq(&self, sending: Sending) -> Enq<'_> {
+        let derived = self.derived.as_ref().map(|HeldIds { node, generation, low_water, stage, ids }| Derived {
+            node: *node,
+            generation: *generation,
+            stage,
+            low_water: *low_water,
+            ids,
+        });
+        Enq { sending, count: self.count, origin_us: self.origin_us, derived, frames: &self.frames }
+    }
+
+    fn cost(&self) -> u64 {
+        let ids = self.derived.as_ref().map_or(0, |ids| ids.stage.len() + ids.ids.len());
+        (self.frames.len() + ids) as u64 + HELD_OVERHEAD_BYTES
+    }
+}
+
+/// Producers whose feed has ended: those that ended last.
+#[derive(Debug, Default)]
+struct Ended {
+    by_producer: BTreeMap<u128, EndedProducer>,
+    ages: BTreeMap<u64, u128>,
+    last_age: u64,
+}
+
+#[derive(Debug)]
+struct EndedProducer {
+    age: u64,
+    epoch: u64,
+    next: u64,
+    nonces: VecDeque<u64>,
+}
+
+impl Ended {
+    fn note(&mut self, producer: u128, known: Producer) {
+        self.last_age += 1;
+        let Producer { epoch, next, nonces, .. } = known;
+        self.by_producer.insert(producer, EndedProducer { age: self.last_age, epoch, next, nonces });
+        self.ages.insert(self.last_age, producer);
+        if self.by_producer.len() > ENDED_MAX
+            && let Some((_, oldest)) = self.ages.pop_first()
+        {
+            self.by_producer.remove(&oldest);
+        }
+    }
+
+    fn at(&self, producer: u128, epoch: u64) -> Option<u64> {
+        self.by_producer.get(&producer).filter(|ended| ended.epoch == epoch).map(|ended| ended.next)
+    }
+
+    fn had(&self, producer: u128, nonce: u64) -> bool {
+        self.by_producer.get(&producer).is_some_and(|ended| ended.nonces.contains(&nonce))
+    }
+
+    /// It begins again: its nonces.
+    fn take(&mut self, producer: u128) -> VecDeque<u64> {
+        let Some(ended) = self.by_producer.remove(&producer) else { return VecDeque::new() };
+        self.ages.remove(&ended.age);
+        ended.nonces
+    }
+}
+
+/// What became of a batch whose turn it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Admitted {
+    Taken,
+    Refused,
+    Malformed,
+}
+
+/// Lets messages in whose turn it is: once for each id.
+#[derive(Debug)]
+struct Door {
+    windows: Windows,
+    counts: IntakeCounts,
+    fault: Option<Fault>,
+    // What the last batch that was read consists of; kept for their room.
+    starts: Vec<u32>,
+    ids: Vec<Id>,
+    new: Vec<bool>,
+    kept: Vec<u8>,
+}
+
+impl Door {
+    fn new(fault: Option<Fault>) -> Self {
+        Self {
+            windows: Windows::new(fault),
+            counts: IntakeCounts::default(),
+            fault,
+            starts: Vec::new(),
+            ids: Vec::new(),
+            new: Vec::new(),
+            kept: Vec::new(),
+        }
+    }
+
+    /// Whether a batch is what it says; its parts are remembered for [`admit`](Self::admit).
+    fn read(&mut self, enq: &Enq<'_>) -> bool {
+        frames::find(enq.frames, enq.count, &mut self.starts)
+            && enq.derived.is_none_or(|derived| read_ids(derived.ids, enq.count, &mut self.ids))
+    }
+
+    /// Lets the batch in that was read last, without its first messages.
+    fn admit(
+        &mut self,
+        now: Now,
+        enq: &Enq<'_>,
+        skip: u64,
+        take: &mut impl FnMut(Run<'_>) -> Result<(), Full>,
+    ) -> Admitted {
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        let admitted = if let Some(derived) = &enq.derived {
+            self.admit_derived(now, enq, derived, skip, take)
+        } else {
+            let starts = self.starts.get(skip..).unwrap_or_default();
+            self.counts.offer(Run::new(enq.frames, starts, enq.origin_us, None), take)
+        };
+        if admitted == Admitted::Taken {
+            self.counts.duplicates += skip as u64;
+        }
+        admitted
+    }
+
+    fn admit_derived(
+        &mut self,
+        now: Now,
+        enq: &Enq<'_>,
+        derived: &Derived<'_>,
+        skip: usize,
+        take: &mut impl FnMut(Run<'_>) -> Result<(), Full>,
+    ) -> Admitted {
+        let (ids, starts) = (self.ids.get(skip..).unwrap_or_default(), self.starts.get(skip..).unwrap_or_default());
+        match self.windows.judge(now, derived, ids, &mut self.new) {
+            Ok(()) => {}
+            Err(IdsRefused::Malformed) => return Admitted::Malformed,
+            Err(IdsRefused::Beyond) => {
+                self.counts.refused_ids += ids.len() as u64;
+                return Admitted::Refused;
+            }
+        }
+        let run = Run::new(enq.frames, starts, enq.origin_us, Some(derived.node));
+        let known = self.new.iter().filter(|new| !**new).count();
+        let admitted = if known == 0 {
+            self.counts.offer(run, take)
+        } else if known == ids.len() {
+            Admitted::Taken
+        } else {
+            // Some were sent by another worker before: what is left is put together.
+            self.kept.clear();
+            let mut kept_starts = Vec::with_capacity(ids.len() - known);
+            for (frame, _) in run.each_frame().zip(&self.new).filter(|(_, new)| **new) {
+                kept_starts.push(u32::try_from(self.kept.len()).unwrap_or(u32::MAX));
+                self.kept.extend_from_slice(frame);
+            }
+            self.counts.offer(Run::new(&self.kept, &kept_starts, enq.origin_us, Some(derived.node)), take)
+        };
+        if admitted == Admitted::Taken {
+            self.counts.duplicate_ids += known as u64;
+            self.windows.apply(derived, ids);
+        }
+        admitted
+    }
+}
+
+impl IntakeCounts {
+    fn offer(&mut self, run: Run<'_>, take: &mut impl FnMut(Run<'_>) -> Result<(), Full>) -> Admitted {
+        let count = run.count();
+        if take(run).is_ok() {
+            self.accepted += count;
+            Admitted::Taken
+        } else {
+            self.refused_full += count;
+            Admitted::Refused
+        }
+    }
+}

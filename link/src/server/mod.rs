@@ -1,0 +1,509 @@
+//! The server's end of the link: producers' batches come in, consumers lease them and finish them.
+//!
+//! [`Server`] is a whole queue in memory, for the verbs of the link and those of 2016 alike; [`Intake`] is its producers'
+//! side alone, for a sink. Both are machines' logic: requests and time go in, answers and a deadline come out.
+//!
+//! A batch is stored as it arrived and handed out as a slice of what is stored; states are kept as ranges of offsets. What
+//! is done a message is to read its length, once.
+//!
+//! Request → answer: [`Server::handle`] takes one [`Ask`], [`Server::poll_answer`] gives the answers, those to requests that
+//! wait for a message among them. `docs/protocol.md`, section 7, is the specification.
+
+mod dead;
+mod derived;
+mod faults;
+mod frames;
+mod intake;
+mod leases;
+mod ledger;
+mod parked;
+mod queue;
+mod sessions;
+mod settled;
+mod store;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
+
+use machine::{LogLimit, Now};
+use protocol::{
+    DATAGRAM_BYTES_MAX, TEXT_BYTES_MAX, frame,
+    link::{Answer, Ask, DeadDo, Deq, Durability, GiveBack, Lease, Msg, Welcome, finishes},
+};
+
+pub use self::{
+    faults::Fault,
+    frames::Run,
+    intake::{Full, Intake, IntakeCounts},
+    ledger::{Flow, Gauges, Ledger},
+    queue::{Popped, Refused},
+};
+use self::{
+    parked::{Parked, Waiting},
+    queue::{Queue, Verdict, Want},
+    sessions::{Delivery, Sessions},
+};
+
+/// A message's places in the queue never come back, so neither does its generation.
+const GENERATION: u64 = 1;
+
+/// What a MSG has beside letters and frames, its frame's header included: 5 and at most 239 bytes.
+const MSG_FIELDS_BYTES_MAX: usize = 256;
+
+/// What the answer to a DEAD has beside its body, likewise.
+const DONE_FIELDS_BYTES_MAX: usize = 128;
+
+/// A DEQ waits at most so long.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// A lease is as long as is asked, within these bounds.
+const LEASE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_hours(1));
+
+/// How long a message may be told to rest when it is given back.
+const DELAY_MAX: Duration = Duration::from_hours(1);
+
+/// So many answers to what was done with dead letters are remembered, so that it is not done twice.
+const DEAD_ANSWERS_MAX: usize = 64;
+
+// A message of an ENQ can always go out in a MSG of a request that finishes nothing, unless a PUT brought it.
+const _: () = assert!(MSG_FIELDS_BYTES_MAX < TEXT_BYTES_MAX);
+
+/// What a server holds at the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// How many messages may be ready or leased. What is made from the queue's own messages finds their room beside it.
+    pub messages_max: u64,
+    /// How many bytes these may have, each message as a frame with 64 bytes of overhead. Memory is bounded by thrice that
+    /// and 8 MiB.
+    pub bytes_max: u64,
+    /// How many producers may be live.
+    pub producers_max: u64,
+    /// The largest datagram to send, unless a single message makes a larger one.
+    pub datagram_bytes_max: usize,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            messages_max: 10_000_000,
+            bytes_max: 1 << 30,
+            producers_max: 10_000,
+            datagram_bytes_max: DATAGRAM_BYTES_MAX,
+        }
+    }
+}
+
+/// A queue in memory.
+#[derive(Debug)]
+pub struct Server {
+    node: u64,
+    boot: u64,
+    limits: ServerLimits,
+    intake: Intake,
+    queue: Queue,
+    sessions: Sessions,
+    parked: Parked,
+    answers: VecDeque<(SocketAddr, u64, Reply)>,
+    dead_answers: VecDeque<(DeadAsked, u64)>,
+    counts: Counts,
+    /// Kept for its room.
+    framed: Vec<u8>,
+    full_limit: LogLimit,
+}
+
+/// Who asked with which token for what to be done with dead letters, from which offset on, with how many.
+type DeadAsked = (SocketAddr, u64, DeadDo, u64, u64);
+
+#[derive(Debug, Default)]
+struct Counts {
+    other_finishes: u64,
+    unknown_leases: u64,
+    fenced: u64,
+    nones: u64,
+    refused_parked: u64,
+}
+
+#[derive(Debug)]
+enum Reply {
+    Msg { delivery: u64, lease: Lease, letters: Vec<u8> },
+    None { delivery: u64, ended: bool, letters: Vec<u8> },
+    Done { letters: Vec<u8>, count: u64, body: Vec<u8> },
+    Fenced,
+}
+
+impl Server {
+    /// An empty queue. `node` names its messages' home: another one whenever they are lost; `boot` counts its starts.
+    pub fn new(node: u64, boot: u64, limits: ServerLimits) -> Self {
+        Self::with_fault(node, boot, limits, None)
+    }
+
+    /// With a planted fault, for tests.
+    #[doc(hidden)]
+    pub fn with_fault(node: u64, boot: u64, limits: ServerLimits, fault: Option<Fault>) -> Self {
+        Self {
+            node,
+            boot,
+            limits,
+            intake: Intake::with_fault(boot, limits.producers_max, Durability::Memory, fault),
+            queue: Queue::new(node, boot, limits, fault),
+            sessions: Sessions::default(),
+            parked: Parked::default(),
+            answers: VecDeque::new(),
+            dead_answers: VecDeque::new(),
+            counts: Counts::default(),
+            framed: Vec::new(),
+            full_limit: LogLimit::default(),
+        }
+    }
+
+    /// What to answer to a `SIZE` that asks for the link.
+    pub fn welcome(&self) -> Welcome {
+        Welcome {
+            size: self.ready(),
+            node: self.node,
+            boot: self.boot,
+            datagram_bytes_max: self.limits.datagram_bytes_max as u64,
+            level: Durability::Memory,
+            credit: self.queue.credit(),
+        }
+    }
+
+    /// Appends one message, for a PUT.
+    ///
+    /// # Errors
+    /// [`Refused`] where there is no room; also for a message that fits in no datagram.
+    pub fn put(&mut self, now: Now, message: &[u8]) -> Result<(), Refused> {
+        self.framed.clear();
+        frame::push(message, &mut self.framed).map_err(|_| Refused::Bytes)?;
+        let origin_us = u64::try_from(now.since_epoch.as_micros()).unwrap_or(u64::MAX);
+        self.queue.append(now, &Run::new(&self.framed, &[0], origin_us, None))
+    }
+
+    /// Takes the first message away, for a GET: appended to `out` as one frame, as it came.
+    pub fn pop(&mut self, now: Now, out: &mut Vec<u8>) -> Option<Popped> {
+        self.queue.pop(now, out)
+    }
+
+    /// How many messages are ready, those that rest after a failure among them.
+    pub fn ready(&self) -> u64 {
+        self.queue.ready()
+    }
+
+    /// Takes one request in.
+    pub fn handle(&mut self, now: Now, from: SocketAddr, token: u64, ask: &Ask<'_>) {
+        match ask {
+            Ask::Open { .. } | Ask::End(_) | Ask::Enq(_) => self.take_in(now, from, token, ask),
+            Ask::Deq(deq) => self.deq(now, from, token, deq),
+            Ask::Ack { finished } => {
+                let letters = self.finish(finished);
+                self.answer(from, token, Reply::Done { letters, count: 0, body: Vec::new() });
+            }
+            Ask::Nak { lease, how, delay_ms, reason } => {
+                self.give_back(now, from, token, (*lease, *how, Duration::from_millis(*delay_ms), *reason));
+            }
+            Ask::Touch { lease, lease_ms } => {
+                let held = self.queue.touch(now, *lease, lease_time(*lease_ms));
+                self.answer_holder(from, token, held);
+            }
+            Ask::Dead { what, from: first, max } => self.dead(now, (from, token, *what, *first, *max)),
+            Ask::Stat => {
+                let body = ledger::stat(self.node, self.boot, &self.ledger(), &self.gauges(now)).into_bytes();
+                self.answer(from, token, Reply::Done { letters: Vec::new(), count: 0, body });
+            }
+        }
+    }
+
+    fn take_in(&mut self, now: Now, from: SocketAddr, token: u64, ask: &Ask<'_>) {
+        let Self { intake, queue, limits, full_limit, .. } = self;
+        intake.handle(now, from, token, ask, |run| {
+            queue.append(now, &run).map_err(|refused| {
+                if let Some(withheld) = full_limit.pass(now) {
+                    let (flag, limit) = match refused {
+                        Refused::Messages => ("--messages-max", limits.messages_max),
+                        Refused::Bytes => ("--bytes-max", limits.bytes_max),
+                    };
+                    let count = run.count();
+                    tracing::warn!(
+                        "Full: refused {count} messages from {from} ({flag} {limit} reached; {withheld} more unsaid)"
+                    );
+                }
+                Full
+            })
+        });
+    }
+
+    fn deq(&mut self, now: Now, to: SocketAddr, token: u64, deq: &Deq<'_>) {
+        let letters = self.finish(deq.finished);
+        let Deq { session, delivery, open_from, messages_max, bytes_max, .. } = *deq;
+        let known = self.sessions.hear(now, session, open_from).delivery(delivery);
+        self.parked.drop_below(session, open_from);
+        match known {
+            Delivery::Closed => self.answer(to, token, Reply::None { delivery, ended: true, letters }),
+            Delivery::Given(lease) => {
+                let reply = match self.queue.still_leased(lease) {
+                    Some(lease) => Reply::Msg { delivery, lease, letters },
+                    None => Reply::None { delivery, ended: true, letters },
+                };
+                self.answer(to, token, reply);
+            }
+            Delivery::New => {
+                let lease = lease_time(deq.lease_ms);
+                let request = Waiting { to, token, session, delivery, messages_max, bytes_max, lease, letters };
+                let wait = Duration::from_millis(deq.wait_ms).min(WAIT_MAX);
+                self.give_or_park(now, request, wait);
+            }
+        }
+    }
+
+    fn give_or_park(&mut self, now: Now, request: Waiting, wait: Duration) {
+        let Err(request) = self.give(now, request) else { return };
+        if wait.is_zero() || request.messages_max == 0 {
+            return self.answer_none(request);
+        }
+        if let Err(request) = self.parked.park(request, now.since_start + wait) {
+            self.counts.refused_parked += 1;
+            self.answer_none(request);
+        }
+    }
+
+    /// Answers a request with messages; gives it back if there are none.
+    fn give(&mut self, now: Now, request: Waiting) -> Result<(), Waiting> {
+        let letters = request.letters.len();
+        let datagram = self.limits.datagram_bytes_max.saturating_sub(MSG_FIELDS_BYTES_MAX + letters);
+        let asked = usize::try_from(request.bytes_max).unwrap_or(usize::MAX);
+        let room_max = DATAGRAM_BYTES_MAX - MSG_FIELDS_BYTES_MAX;
+        let room = room_max.saturating_sub(letters);
+        let bytes_max = asked.min(datagram).min(room);
+        let want = Want { messages_max: request.messages_max, bytes_max, room, room_max, lease: request.lease };
+        let given = if want.messages_max == 0 { None } else { self.queue.lease(now, &want) };
+        let Some(lease) = given else { return Err(request) };
+        let Waiting { to, token, session, delivery, letters, .. } = request;
+        if let Some(session) = self.sessions.get_mut(session) {
+            session.give(delivery, lease);
+        }
+        self.answer(to, token, Reply::Msg { delivery, lease, letters });
+        Ok(())
+    }
+
+    fn answer_none(&mut self, request: Waiting) {
+        let Waiting { to, token, delivery, letters, .. } = request;
+        self.answer(to, token, Reply::None { delivery, ended: false, letters });
+    }
+
+    /// Goes through a finish list; a letter for each lease.
+    fn finish(&mut self, list: &[u8]) -> Vec<u8> {
+        let Self { queue, counts, .. } = self;
+        finishes(list)
+            .map(|finish| {
+                let verdict = finish.map_or(Verdict::Unknown, |finish| queue.finish(finish));
+                counts.other_finishes += u64::from(verdict == Verdict::Other);
+                counts.unknown_leases += u64::from(verdict == Verdict::Unknown);
+                verdict.letter()
+            })
+            .collect()
+    }
+
+    fn give_back(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        token: u64,
+        (lease, how, delay, reason): (Lease, GiveBack, Duration, &[u8]),
+    ) {
+        let held = self.queue.give_back(now, lease, how, delay.min(DELAY_MAX), reason);
+        self.answer_holder(from, token, held);
+    }
+
+    /// Answers someone who believes to hold a lease.
+    fn answer_holder(&mut self, to: SocketAddr, token: u64, held: bool) {
+        let done = Reply::Done { letters: Vec::new(), count: 0, body: Vec::new() };
+        self.answer(to, token, if held { done } else { Reply::Fenced });
+    }
+
+    fn dead(&mut self, now: Now, asked: DeadAsked) {
+        let (to, token, what, first, max) = asked;
+        let (count, body) = match what {
+            DeadDo::List => self.list_dead(first, max),
+            DeadDo::Requeue | DeadDo::Drop => (self.move_dead(now, asked), Vec::new()),
+        };
+        self.answer(to, token, Reply::Done { letters: Vec::new(), count, body });
+    }
+
+    /// What was done for this request is not done again when it comes again.
+    fn move_dead(&mut self, now: Now, asked: DeadAsked) -> u64 {
+        if let Some((_, count)) = self.dead_answers.iter().find(|(known, _)| *known == asked) {
+            return *count;
+        }
+        let (_, _, what, first, max) = asked;
+        let count = match what {
+            DeadDo::Requeue => self.queue.requeue(now, first, max),
+            DeadDo::List | DeadDo::Drop => self.queue.discard(first, max),
+        };
+        if self.dead_answers.len() >= DEAD_ANSWERS_MAX {
+            self.dead_answers.pop_front();
+        }
+        self.dead_answers.push_back((asked, count));
+        count
+    }
+
+    /// As many dead letters as fit in an answer. Of one that does not fit alone, as much as does.
+    fn list_dead(&self, first: u64, max: u64) -> (u64, Vec<u8>) {
+        let room = self.limits.datagram_bytes_max.min(DATAGRAM_BYTES_MAX).saturating_sub(DONE_FIELDS_BYTES_MAX);
+        let (mut count, mut body) = (0, Vec::new());
+        for (offset, letter) in self.queue.dead_from(first).take(usize::try_from(max).unwrap_or(usize::MAX)) {
+            let header = [format!("{offset} {} ", letter.attempts).as_bytes(), &letter.reason].concat();
+            let before = body.len();
+            let pushed = frame::push(&header, &mut body);
+            debug_assert!(pushed.is_ok(), "a reason is short");
+            if body.len() + letter.frame.len() <= room {
+                body.extend_from_slice(&letter.frame);
+            } else if before == 0 {
+                let text = frame::only(&letter.frame).unwrap_or_default();
+                let rest = room.saturating_sub(body.len() + 5);
+                let pushed = frame::push(text.get(..rest).unwrap_or(text), &mut body);
+                debug_assert!(pushed.is_ok(), "it is cut to fit");
+                return (1, body);
+            } else {
+                body.truncate(before);
+                break;
+            }
+            count += 1;
+        }
+        (count, body)
+    }
+
+    fn answer(&mut self, to: SocketAddr, token: u64, reply: Reply) {
+        match reply {
+            Reply::None { .. } => self.counts.nones += 1,
+            Reply::Fenced => self.counts.fenced += 1,
+            Reply::Msg { .. } | Reply::Done { .. } => {}
+        }
+        self.answers.push_back((to, token, reply));
+    }
+
+    /// The next answer, appended to `out` as one frame; whom it is for. To be called until nothing comes, after each
+    /// request, PUT and [`handle_timeout`](Self::handle_timeout): requests that wait get their messages here.
+    pub fn poll_answer(&mut self, now: Now, out: &mut Vec<u8>) -> Option<SocketAddr> {
+        if self.answers.is_empty() && self.parked.len() > 0 {
+            self.serve_parked(now);
+        }
+        let Some((to, token, reply)) = self.answers.pop_front() else {
+            return self.intake.poll_answer(self.queue.credit(), out);
+        };
+        match &reply {
+            Reply::Msg { delivery, lease, letters } => self.push_messages(token, *delivery, *lease, letters, out),
+            Reply::None { delivery, ended, letters } => {
+                Answer::None { delivery: *delivery, ended: *ended, finished: letters }.push(token, out);
+            }
+            Reply::Done { letters, count, body } => {
+                Answer::Done { finished: letters, count: *count, body }.push(token, out);
+            }
+            Reply::Fenced => Answer::Fenced { epoch: 0 }.push(token, out),
+        }
+        Some(to)
+    }
+
+    fn serve_parked(&mut self, now: Now) {
+        if self.queue.has_message(now)
+            && let Some(request) = self.parked.pop()
+            && let Err(request) = self.give(now, request)
+        {
+            // Its finishes leave no room for the next message.
+            self.answer_none(request);
+        }
+    }
+
+    fn push_messages(&self, token: u64, delivery: u64, lease: Lease, letters: &[u8], out: &mut Vec<u8>) {
+        // Finished since by another attempt, if the answer was not taken out at once.
+        let Some((frames, origin_us)) = self.queue.messages(lease) else {
+            return Answer::None { delivery, ended: true, finished: letters }.push(token, out);
+        };
+        let msg = Msg {
+            delivery,
+            lease,
+            low_water: self.queue.low_water(),
+            generation: GENERATION,
+            node: self.node,
+            origin_us,
+            finished: letters,
+            frames,
+        };
+        Answer::Msg(msg).push(token, out);
+    }
+
+    /// Time has passed: leases, back-offs and waits end.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.queue.wake(now);
+        while let Some(request) = self.parked.pop_over(now.since_start) {
+            if let Err(request) = self.give(now, request) {
+                self.answer_none(request);
+            }
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next, since start; `None` if only a datagram can wake it.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.queue.poll_timeout().into_iter().chain(self.parked.poll_timeout()).min()
+    }
+
+    /// The counts so far.
+    pub fn ledger(&self) -> Ledger {
+        let intake = self.intake.counts();
+        Ledger {
+            duplicates: intake.duplicates,
+            duplicate_ids: intake.duplicate_ids,
+            refused_ids: intake.refused_ids,
+            refused_producers: intake.refused_producers,
+            held: intake.held,
+            held_dropped: intake.held_dropped,
+            other_finishes: self.counts.other_finishes,
+            unknown_leases: self.counts.unknown_leases,
+            fenced: self.counts.fenced + intake.fenced,
+            nones: self.counts.nones,
+            refused_parked: self.counts.refused_parked,
+            malformed: intake.malformed,
+            windows_forgotten: intake.windows_forgotten,
+            ..self.queue.ledger()
+        }
+    }
+
+    /// How it stands now.
+    pub fn gauges(&self, now: Now) -> Gauges {
+        Gauges {
+            bytes: self.queue.bytes(),
+            held_in_memory: self.queue.memory(),
+            oldest_ready: self.queue.oldest_ready(now),
+            window: self.queue.window(),
+            dead_bytes: self.queue.dead_bytes(),
+            producers: self.intake.producers(),
+            held_bytes: self.intake.held_bytes(),
+            id_windows: self.intake.id_windows(),
+            sessions: self.sessions.len(),
+            parked: self.parked.len(),
+        }
+    }
+
+    /// What went in and out since this was last asked, and how long what went out had waited.
+    pub fn take_flow(&mut self) -> Flow {
+        self.queue.take_flow()
+    }
+
+    /// Recounts everything from the ranges, for tests: slow.
+    ///
+    /// # Panics
+    /// Where something does not add up.
+    #[doc(hidden)]
+    pub fn check(&self) {
+        self.queue.check();
+        self.intake.check();
+        self.parked.check();
+    }
+}
+
+fn lease_time(ms: u64) -> Duration {
+    Duration::from_millis(ms).clamp(LEASE.0, LEASE.1)
+}
