@@ -1,6 +1,6 @@
 //! Batches that are finished, until the queue has said so. They ride on requests for more, or go by themselves.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use protocol::link::{Finishes, Lease};
 
@@ -17,22 +17,41 @@ pub(super) struct Finishing {
     list: Finishes,
 }
 
+/// Batches that follow one another, so that one lease names them all.
 #[derive(Debug)]
 struct Entry {
-    id: u64,
+    ids: Range<u64>,
     lease: Lease,
     request: Request,
 }
 
+impl Entry {
+    /// Whether a batch is the next one and may join: none has been told to the queue yet.
+    fn takes(&self, id: u64, lease: Lease) -> bool {
+        let Lease { boot, first, attempt, .. } = self.lease;
+        let follows = id == self.ids.end && lease.first == first + self.lease.count;
+        follows
+            && (lease.boot, lease.attempt) == (boot, attempt)
+            && self.request.is_waiting()
+            && self.request.tries() == 0
+    }
+}
+
 impl Finishing {
-    /// How many there are.
+    /// How many entries there are, each of one batch or several.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// A batch is finished; it waits until `at` for a request to ride on.
     pub(super) fn push(&mut self, id: u64, lease: Lease, at: Duration) {
-        self.entries.push(Entry { id, lease, request: Request::due(at) });
+        match self.entries.last_mut() {
+            Some(last) if last.takes(id, lease) => {
+                last.ids.end = id + 1;
+                last.lease.count += lease.count;
+            }
+            _ => self.entries.push(Entry { ids: id..id + 1, lease, request: Request::due(at) }),
+        }
     }
 
     /// Whether one has waited long enough to go by itself.
@@ -82,7 +101,7 @@ impl Finishing {
                 _ => return true,
             };
             sent_at = Some(entry.request.sent_at());
-            ended(entry.id, outcome);
+            entry.ids.clone().for_each(|id| ended(id, outcome));
             false
         });
         sent_at
@@ -100,7 +119,9 @@ impl Finishing {
 
     /// Nobody will ever say what became of them.
     pub(super) fn forget(&mut self, mut ended: impl FnMut(u64, Outcome)) {
-        self.entries.drain(..).for_each(|entry| ended(entry.id, Outcome::Unknown));
+        for id in self.entries.drain(..).flat_map(|entry| entry.ids) {
+            ended(id, Outcome::Unknown);
+        }
     }
 }
 
@@ -123,25 +144,37 @@ mod tests {
     #[test]
     fn a_letter_for_each_lease_of_the_list() {
         let mut finishing = Finishing::default();
-        (1..=3).for_each(|id| finishing.push(id, lease(id), MS(0)));
-        assert_eq!(finishing.send(7, MS(0), MS(20)), b"1.1.1.1,1.2.1.1,1.3.1.1");
-        finishing.push(4, lease(4), MS(0));
-        assert_eq!(finishing.send(8, MS(0), MS(20)), b"1.4.1.1");
+        (1..=3).for_each(|id| finishing.push(id, lease(10 * id), MS(0)));
+        assert_eq!(finishing.send(7, MS(0), MS(20)), b"1.10.1.1,1.20.1.1,1.30.1.1");
+        finishing.push(4, lease(40), MS(0));
+        assert_eq!(finishing.send(8, MS(0), MS(20)), b"1.40.1.1");
         assert_eq!(finishing.send(9, MS(0), MS(20)), b"");
         assert_eq!(letters(&mut finishing, 6, b"ddd"), []);
         assert_eq!(letters(&mut finishing, 7, b"lo"), [(1, Outcome::FinishedLate), (2, Outcome::FinishedByAnother)]);
         assert_eq!(letters(&mut finishing, 8, b"x"), [(4, Outcome::Unknown)]);
         assert!(finishing.expire(MS(20)));
-        assert_eq!(finishing.send(10, MS(20), MS(60)), b"1.3.1.1", "it got no letter, so it goes again");
+        assert_eq!(finishing.send(10, MS(20), MS(60)), b"1.30.1.1", "it got no letter, so it goes again");
         assert_eq!(letters(&mut finishing, 7, b"ddd"), [], "an answer to an earlier list");
         assert_eq!(letters(&mut finishing, 10, b"d"), [(3, Outcome::Finished)]);
         assert_eq!(finishing.len(), 0);
     }
 
     #[test]
+    fn batches_that_follow_one_another_are_named_as_one() {
+        let mut finishing = Finishing::default();
+        (1..=3).for_each(|id| finishing.push(id, lease(id), MS(0)));
+        assert_eq!(finishing.send(1, MS(0), MS(20)), b"1.1.3.1");
+        finishing.push(4, lease(4), MS(0));
+        finishing.push(6, lease(5), MS(0));
+        assert_eq!(finishing.send(2, MS(0), MS(20)), b"1.4.1.1,1.5.1.1", "what has left takes nothing more in");
+        let all = [1, 2, 3].map(|id| (id, Outcome::Finished));
+        assert_eq!(letters(&mut finishing, 1, b"d"), all);
+    }
+
+    #[test]
     fn a_list_is_short() {
         let mut finishing = Finishing::default();
-        (1..=20).for_each(|id| finishing.push(id, lease(id), MS(5)));
+        (1..=20).for_each(|id| finishing.push(id, lease(10 * id), MS(5)));
         assert!(!finishing.is_due(MS(4)) && finishing.is_due(MS(5)));
         assert_eq!(finishing.send(1, MS(5), MS(25)).split(|byte| *byte == b',').count(), LIST_MAX);
         assert_eq!(finishing.send(2, MS(5), MS(25)).split(|byte| *byte == b',').count(), 4);
