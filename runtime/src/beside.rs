@@ -34,6 +34,14 @@ impl Beside {
         self.busy = sender.send(work).is_ok();
     }
 
+    /// The result, if it is here.
+    pub(crate) fn take(&mut self) -> Option<WorkResult> {
+        let (_, results) = self.thread.as_mut().filter(|_| self.busy)?;
+        let result = results.try_recv().ok()?;
+        self.busy = false;
+        Some(result)
+    }
+
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<WorkResult> {
         let Some((_, results)) = self.thread.as_mut().filter(|_| self.busy) else { return Poll::Pending };
         match results.poll_recv(context) {

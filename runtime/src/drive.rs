@@ -95,15 +95,11 @@ pub async fn drive(machine: &mut impl Machine, world: World) -> Result<(), Failu
         if turn.machine.is_done() {
             break;
         }
-        if !wait.beside.is_busy()
-            && let Some(work) = turn.machine.poll_work()
-        {
-            wait.beside.start(work);
-        }
+        turn.start_work(&mut wait.beside);
         let events = wait.next(&turn, clock).await;
         if events.end {
             turn.machine.handle_stopping(clock.now());
-            turn.settle(&mut burst, &mut wait.log_limit).await;
+            turn.settle(&mut burst, &mut wait).await;
             turn.read_drops();
             turn.machine.handle_stop(clock.now());
             break;
@@ -185,9 +181,17 @@ impl<M: Machine> Turn<'_, M> {
         }
     }
 
+    fn start_work(&mut self, beside: &mut Beside) {
+        if !beside.is_busy()
+            && let Some(work) = self.machine.poll_work()
+        {
+            beside.start(work);
+        }
+    }
+
     /// What came before the end is still taken, since it would be counted nowhere else, and what is under way comes to its
     /// end. A peer that goes on sending does not put the end off.
-    async fn settle(&mut self, burst: &mut Burst, log_limit: &mut LogLimit) {
+    async fn settle(&mut self, burst: &mut Burst, wait: &mut Wait<'_>) {
         let deadline = self.clock.now().since_start + LAST_DATAGRAMS;
         while self.clock.now().since_start < deadline {
             let mut readable = 0;
@@ -197,13 +201,20 @@ impl<M: Machine> Turn<'_, M> {
             if readable != 0 {
                 // tokio must look at the sockets before it lets them be read.
                 tokio::task::yield_now().await;
-                self.receive(burst, readable, log_limit).await;
+                self.receive(burst, readable, &mut wait.log_limit).await;
             } else if self.machine.is_settled() {
                 return;
             } else {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
+            while let Some(bytes) = wait.written.as_mut().and_then(|written| written.try_recv().ok()) {
+                self.machine.handle_written(self.clock.now(), STDOUT, bytes);
+            }
+            if let Some(result) = wait.beside.take() {
+                self.machine.handle_result(self.clock.now(), result);
+            }
             self.pass_time().await;
+            self.start_work(&mut wait.beside);
         }
     }
 

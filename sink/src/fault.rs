@@ -1,4 +1,4 @@
-//! What can be wrong with a datagram.
+//! What can be wrong with a message.
 
 use std::{fmt, str::Utf8Error};
 
@@ -6,13 +6,13 @@ use protocol::text;
 
 use crate::line::DEPTH_MAX;
 
-/// Why a datagram is not wholly good. The first five have no message that could be shown; at the others the message is
-/// shown all the same.
+/// Why a message is not wholly good. The first five have nothing that could be shown; at the others the `msg` is shown
+/// all the same.
 #[derive(Debug)]
 pub enum Fault {
-    /// The datagram is not text.
+    /// It is not text.
     NotUtf8(Utf8Error),
-    /// The datagram is not JSON, or its message is a string with half a surrogate pair.
+    /// It is not JSON, or its `msg` is a string with half a surrogate pair.
     NotJson(serde_json::Error),
     /// It is JSON, but not an object.
     NotAnObject,

@@ -1,6 +1,6 @@
-//! One datagram as a sink reads it: a JSON object with a `msg` and a `feed_time`, whatever else it holds.
+//! One message as a sink reads it: a JSON object with a `msg` and a `feed_time`, whatever else it holds.
 //!
-//! Nothing is copied: both members are slices of the datagram. Nothing recurses either, so depth costs no stack.
+//! Nothing is copied: both members are slices of what came. Nothing recurses either, so depth costs no stack.
 
 use std::fmt;
 

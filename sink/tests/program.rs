@@ -11,6 +11,10 @@ use std::{
 };
 
 use metrics::Report;
+use protocol::{
+    frame,
+    link::{Answer, Ask, Enq, Sending, Welcome, push_discovery},
+};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A sink at a free port, and a socket that sends to it.
@@ -146,6 +150,45 @@ fn messages_are_in_the_log_and_the_last_report_is_sent() {
     let ledger = report.weir.unwrap().ledger;
     assert_eq!((report.vuid.as_str(), report.func.as_str()), ("MARKET_SPREAD", "Sink"));
     assert_eq!((ledger["received"], ledger["printed"]), (1, 1));
+}
+
+/// Sends a request, and gives the text that is answered.
+fn ask(node: &Node, request: &[u8]) -> Vec<u8> {
+    node.sender.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    node.send(&[request]);
+    let mut answer = [0; 1_000];
+    let len = node.sender.recv(&mut answer).unwrap();
+    frame::only(answer.get(..len).unwrap()).unwrap().to_vec()
+}
+
+#[test]
+fn batches_are_printed_and_confirmed() {
+    for (args, printed) in [(&[][..], "good\ngood\ngood\n"), (&["--quiet"], "")] {
+        let node = Node::start(args);
+        let mut request = Vec::new();
+        push_discovery(5, &mut request);
+        let (token, welcome) = Welcome::parse(&ask(&node, &request)).unwrap();
+        assert_eq!((token, welcome.size, welcome.credit), (5, 0, 100_000));
+        request.clear();
+        Ask::Open { producer: 1, nonce: 2 }.push(6, &mut request);
+        let opened = ask(&node, &request);
+        let Ok((6, Answer::Opened { epoch, sequence: 0, .. })) = Answer::parse(&opened) else { panic!("{opened:?}") };
+        let mut frames = Vec::new();
+        frame::push(GOOD, &mut frames).unwrap();
+        frame::push(GOOD, &mut frames).unwrap();
+        request.clear();
+        let sending = Sending { producer: 1, epoch, sequence: 0 };
+        Ask::Enq(Enq { sending, count: 2, origin_us: 1, derived: None, frames: &frames }).push(7, &mut request);
+        for _ in 0..2 {
+            let stored = ask(&node, &request);
+            let Ok((7, Answer::Stored { sequence: 2, .. })) = Answer::parse(&stored) else { panic!("{stored:?}") };
+        }
+        let mut put = Vec::new();
+        frame::push(&[b"PUT:", GOOD].concat(), &mut put).unwrap();
+        assert_eq!(ask(&node, &put), b"PUT 42 bytes");
+        let (code, stdout, _) = node.stop(Signal::TERM);
+        assert_eq!((code, stdout.as_str()), (Some(0), printed));
+    }
 }
 
 #[test]

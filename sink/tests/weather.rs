@@ -18,7 +18,7 @@ fn add_sink(net: &mut Net) -> NodeId {
     let to = Transmit { port: METRICS, to: address(3) };
     let start = machine::Now { since_start: Duration::ZERO, since_epoch: Duration::from_hours(1) };
     let reports = Reports::new(identity, LogOrder::CountFirst, Duration::from_secs(1), Some(to), start);
-    net.add(Sink::new(Messages::Printed, reports), &[(INPUT, address(1)), (METRICS, address(2))])
+    net.add(Sink::new(7, Messages::Printed, reports), &[(INPUT, address(1)), (METRICS, address(2))])
 }
 
 fn datagram(number: usize) -> String {

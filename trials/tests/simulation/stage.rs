@@ -199,7 +199,7 @@ impl Stage {
                 Box::new(worker::Worker::new(self.plan(work), function.start(), reports))
             }
             Role::Sink => {
-                Box::new(sink::Sink::new(sink::Messages::Printed, self.reports(place, "Sink", sink::METRICS)))
+                Box::new(sink::Sink::new(1, sink::Messages::Printed, self.reports(place, "Sink", sink::METRICS)))
             }
             Role::Feeder(queue, pace) => {
                 let plan = feeder::Plan {
