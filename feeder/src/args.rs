@@ -1,9 +1,10 @@
 //! The feeder's flags.
 
-use std::{ffi::OsStr, fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{ffi::OsStr, fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use feeder::{Format, Pace};
-use link::Window;
+use link::Guarantee;
+use protocol::DATAGRAM_BYTES_MAX;
 use runtime::{
     Address, Failure,
     flags::{Count, Logging, Reporting, Seconds},
@@ -34,8 +35,8 @@ pub(crate) struct Args {
     /// Start over when all files have been read
     #[arg(long = "loop")]
     pub(crate) again: bool,
-    /// Let so many messages wait for the queue's answers; 0 sends without waiting, as in 2016, and loses what the queue
-    /// has no time for
+    /// Let so many messages wait for the answers of a queue of 2016; 0 never asks what the queue speaks and sends
+    /// without waiting, as in 2016, which loses what the queue has no time for
     #[arg(long, value_name = "COUNT", default_value = "128", value_parser = clap::value_parser!(u64).range(..=65_536))]
     pub(crate) window: u64,
     /// Write the summary to stdout, too, as one JSON object
@@ -45,9 +46,27 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) quiet: bool,
     #[command(flatten)]
+    pub(crate) link: OnTheLink,
+    #[command(flatten)]
     pub(crate) reporting: Reporting,
     #[command(flatten)]
     pub(crate) logging: Logging,
+}
+
+/// What is wanted of a queue that speaks the link.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Link")]
+pub(crate) struct OnTheLink {
+    /// End with exit code 1 if the queue cannot give this: at-most-once, at-least-once or exactly-once [default: the best
+    /// that it can]
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) guarantee: Option<Guarantee>,
+    /// Send every line, even if the queue has some from a feeder of the same files that was interrupted
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// The largest datagram to send, if the queue does not want smaller ones [default: 65507 to this machine, else 1200]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(512..=65_507))]
+    pub(crate) mtu: Option<u16>,
 }
 
 /// What a line becomes.
@@ -102,6 +121,9 @@ impl FromStr for Rate {
     }
 }
 
+/// What crosses a network in one piece, whatever it is made of.
+const DATAGRAM_BYTES_AFAR: usize = 1_200;
+
 /// No timer keeps a shorter rest.
 const DELAY_MIN: Duration = Duration::from_micros(50);
 
@@ -115,6 +137,9 @@ impl Args {
         if from_stdin > 0 && self.again {
             return Err(Failure::usage("--loop cannot start stdin over: write it to a file first"));
         }
+        if self.window == 0 && self.link.guarantee.is_some_and(|asked| asked > Guarantee::AtMostOnce) {
+            return Err(Failure::usage("--window 0 waits for no answer: it cannot give a --guarantee"));
+        }
         Ok(())
     }
 
@@ -126,8 +151,10 @@ impl Args {
         }
     }
 
-    pub(crate) fn window(&self) -> Window {
-        if self.window == 0 { Window::None } else { Window::AtMost(self.window) }
+    /// The largest datagram that goes to this queue.
+    pub(crate) fn datagram_bytes_max(&self, queue: SocketAddr) -> usize {
+        let usual = if queue.ip().to_canonical().is_loopback() { DATAGRAM_BYTES_MAX } else { DATAGRAM_BYTES_AFAR };
+        self.link.mtu.map_or(usual, usize::from)
     }
 }
 
@@ -140,11 +167,22 @@ Examples:
   feeder --path trades.msg                          feed a file to the queue at 127.0.0.1:10000
   feeder --path nbbo.msg --path trades.msg          a line from each in turn
   feeder --path trades.msg --loop --rate 50k        fifty thousand a second, until Ctrl-C
+  feeder --path trades.msg --guarantee exactly-once only to a queue that speaks the link
   tail -f app.log | feeder --path - --format lines  feed what another program writes
   feeder --path quotes.csv --format csv --json      rows as JSON objects, the summary as well
 
-Blank lines are skipped and counted. A full queue refuses messages; those are counted, and not sent
-again. Exit codes: 0 every line was confirmed by the queue, 1 some were not, or a file cannot be read,
+A queue that speaks the link gets batches, which are sent again until it has confirmed them:
+every message is in the queue once, in the order of the lines. A full queue is waited for. A
+feeder that was killed, or ended by Ctrl-C, and is started again with the same --path, --format
+and --count and files of the same sizes goes on where it was, as long as the queue lives;
+--fresh starts over. Only one at a time: the older of two gives up. What comes from a pipe or
+with --loop cannot be gone on with.
+
+To a queue of 2016 each message is sent once: what is lost is counted as unconfirmed, and what a
+full queue refuses as refused.
+
+Blank lines are skipped and counted. Exit codes: 0 every line was confirmed by the queue, now or
+before; 1 some were not, or a file cannot be read, or the queue cannot give the --guarantee;
 2 bad command line. Of a feeder that Ctrl-C or SIGTERM ends, every message that it sent counts.";
 
 #[cfg(test)]
@@ -195,5 +233,26 @@ mod tests {
         assert!(pace(&["--path", "-", "--path", "a"]).is_some());
         assert!(pace(&["--path", "-", "--path", "-"]).is_none());
         assert!(pace(&["--path", "-", "--loop"]).is_none());
+    }
+
+    #[test]
+    fn without_answers_nothing_is_guaranteed() {
+        assert!(pace(&["--window", "0"]).is_some());
+        assert!(pace(&["--window", "0", "--guarantee", "at-most-once"]).is_some());
+        assert!(pace(&["--window", "0", "--guarantee", "at-least-once"]).is_none());
+        assert!(pace(&["--guarantee", "twice"]).is_none());
+    }
+
+    #[test]
+    fn datagrams_are_as_large_as_their_way_allows() {
+        let check = |flags: &[&str], queue: &str, expected| {
+            let args = Args::try_parse_from([&["feeder"], flags].concat()).unwrap();
+            assert_eq!(args.datagram_bytes_max(queue.parse().unwrap()), expected, "{queue}");
+        };
+        check(&[], "127.0.0.1:1", 65_507);
+        check(&[], "[::1]:1", 65_507);
+        check(&[], "10.0.0.1:1", 1_200);
+        check(&["--mtu", "1472"], "127.0.0.1:1", 1_472);
+        assert!(pace(&["--mtu", "511"]).is_none() && pace(&["--mtu", "65508"]).is_none());
     }
 }

@@ -46,9 +46,9 @@ fn new(whole: Whole) -> ProgressBar {
 }
 
 fn draw(bar: &ProgressBar, whole: Whole, chunk: &[u8]) {
-    let Some(Progress { read_bytes, sent, per_second, state }) = Progress::last(chunk) else { return };
+    let Some(Progress { read_bytes, sent, resumed, per_second, state }) = Progress::last(chunk) else { return };
     match whole {
-        Whole::Messages(len) => bar.set_position(sent.min(len)),
+        Whole::Messages(len) => bar.set_position((resumed + sent).min(len)),
         // A file may have grown since it was opened.
         Whole::Bytes(len) => bar.set_position(read_bytes.min(len)),
         Whole::Unknown => bar.tick(),
@@ -59,5 +59,6 @@ fn draw(bar: &ProgressBar, whole: Whole, chunk: &[u8]) {
         State::Feeding if whole == Whole::Unknown || per_second == 0 => String::new(),
         State::Feeding => format!(", {:#} left", HumanDuration(bar.eta())),
     };
-    bar.set_message(format!("{} sent, {}/s{rest}", HumanCount(sent), HumanCount(per_second)));
+    let before = if resumed > 0 { format!(" ({} before)", HumanCount(resumed)) } else { String::new() };
+    bar.set_message(format!("{} sent{before}, {}/s{rest}", HumanCount(sent), HumanCount(per_second)));
 }

@@ -3,11 +3,11 @@
 use std::{
     fs::{self, File},
     io::{self, Read},
-    os::unix::fs::FileTypeExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::FileTypeExt as _},
     path::{Path, PathBuf},
 };
 
-use feeder::{Entry, Format, Source, Sources};
+use feeder::{Entry, Feed, Format, Source, Sources};
 use runtime::{Closed, Failure, Input, LineSender};
 
 use crate::args::is_stdin;
@@ -21,17 +21,18 @@ pub(crate) struct Files {
     pub(crate) again: bool,
 }
 
-/// Sources that have been opened, and how many bytes they hold if all of them are files.
+/// Sources that have been opened.
 pub(crate) struct Opened {
     sources: Sources,
-    pub(crate) bytes: Option<u64>,
+    /// How many bytes each holds, if all of them are files.
+    pub(crate) sizes: Option<Vec<u64>>,
 }
 
 impl Files {
     /// Opens all, so that one that is missing is known before anything is sent.
     pub(crate) fn open(&self) -> Result<Opened, Failure> {
         let mut sources = Vec::with_capacity(self.paths.len());
-        let mut bytes = Some(0);
+        let mut sizes = Some(Vec::with_capacity(self.paths.len()));
         for path in &self.paths {
             let name = path.display().to_string();
             let (source, len) = if is_stdin(path.as_os_str()) {
@@ -40,9 +41,20 @@ impl Files {
                 open(path, self.format).map_err(|error| Failure::new(format!("cannot read {name}: {error}")))?
             };
             sources.push(source);
-            bytes = bytes.zip(len).map(|(sum, len)| sum + len);
+            sizes = sizes.zip(len).map(|(mut sizes, len)| {
+                sizes.push(len);
+                sizes
+            });
         }
-        Ok(Opened { sources: Sources::new(sources), bytes })
+        Ok(Opened { sources: Sources::new(sources), sizes })
+    }
+
+    /// Who feeds them, if that can be said: a pipe, or what never ends, is never the same again.
+    pub(crate) fn producer(&self, opened: &Opened, messages_max: Option<u64>) -> Option<u128> {
+        let sizes = opened.sizes.as_ref().filter(|sizes| !self.again && !sizes.is_empty())?;
+        let paths = self.paths.iter().map(|path| path.as_os_str().as_bytes());
+        let sources: Vec<_> = paths.zip(sizes.iter().copied()).collect();
+        Some(Feed { sources: &sources, format: self.format, messages_max }.producer())
     }
 
     /// Starts the thread that reads what was opened.

@@ -13,8 +13,11 @@ const TAG: &[u8] = b"\x01999=";
 /// A stamp takes 18 bytes at the most between 1971 and 2286: ten digits, the point, and the seven that a float has left.
 const STAMP_BYTES: usize = 18;
 
+/// What the wrapping takes at the most.
+pub(crate) const WRAPPING_BYTES_MAX: usize = 1 + TAG.len() + STAMP_BYTES + 2;
+
 /// The longest text that fits in a message with its wrapping.
-pub(crate) const TEXT_BYTES_MAX: usize = MESSAGE_BYTES_MAX - (1 + TAG.len() + STAMP_BYTES + 2);
+pub(crate) const TEXT_BYTES_MAX: usize = MESSAGE_BYTES_MAX - WRAPPING_BYTES_MAX;
 
 /// What is left of a line: without white space at both ends, then without quotes, then without SOHs, in one pass.
 /// `None` for a line of white space only.

@@ -1,11 +1,16 @@
-//! A feeder, as a machine: lines go in, each leaves as a PUT to one queue, and at the end every line is accounted for.
+//! A feeder, as a machine: lines go in, each leaves as a message to one queue, and at the end every line is accounted for.
 //!
 //! Lines come in as [`Entry`]s, which a reader makes with [`Sources`]; so this machine opens no file. It takes lines as it
 //! can send them: the queue's answers, a pace or both hold it back, and nothing piles up.
+//!
+//! On the link a message's number in the feed is its identity. A feeder that was killed and is started again learns from
+//! the queue how many messages that has, and skips as many.
 
+mod edge;
 mod entry;
 mod fix;
 mod held;
+mod identity;
 mod pace;
 mod progress;
 mod rows;
@@ -17,23 +22,25 @@ mod tests;
 
 use std::{net::SocketAddr, time::Duration};
 
-use link::{PutEdge, Window};
+use link::{Failure, Guarantee};
 use machine::{LogLimit, Machine, Now, Outlet, Port, STDOUT, Transmit};
 use metrics::{Reports, python};
-use protocol::{frame, verb::Request};
 
+pub use edge::Delivery;
 pub use entry::{BadRow, Entry};
+pub use identity::Feed;
 pub use pace::Pace;
 pub use progress::{Progress, State};
 pub use sources::{Source, Sources};
 pub use summary::Summary;
 
+use edge::{Edge, Tally};
 use fix::Stamp;
 use held::Held;
 use pace::Pacer;
 use progress::Meter;
 
-/// Where PUTs leave from and are answered.
+/// Where messages leave from and are answered.
 pub const QUEUE: Port = Port(0);
 
 /// Where reports are sent from.
@@ -43,8 +50,11 @@ pub const METRICS: Port = Port(1);
 pub const PROGRESS: Outlet = Outlet(1);
 
 /// How many lines, and how many bytes of them, are taken ahead of sending: one turn's.
-const HELD_MAX: u64 = 256;
+const HELD_MAX: u64 = 4_096;
 const HELD_BYTES_MAX: usize = 256 << 10;
+
+/// One turn's lines where each is a datagram, be it to a queue of 2016 that is heeded.
+const HELD_MAX_OLD: u64 = 256;
 
 /// One turn's lines where no answer is waited for: as many as the answers that a turn takes in, so that these do not
 /// pile up in the socket until the kernel drops them.
@@ -72,13 +82,13 @@ pub enum Format {
 pub struct Plan {
     /// The queue.
     pub queue: SocketAddr,
-    /// How many messages may wait for their answers.
-    pub window: Window,
+    /// How messages get there.
+    pub delivery: Delivery,
     /// What the lines are.
     pub format: Format,
     /// How fast they may leave.
     pub pace: Pace,
-    /// After how many messages it is done, be there more lines or not.
+    /// After how many messages it is done, be there more lines or not. Those that the queue has already count.
     pub messages_max: u64,
     /// Whether somebody watches the progress.
     pub shows_progress: bool,
@@ -86,8 +96,7 @@ pub struct Plan {
     pub writes_summary: bool,
 }
 
-/// What was read, and what is odd about the answers, since the node started. What became of the messages is in
-/// [`link::PutCounts`].
+/// What was read, and what is odd, since the node started. What became of the messages that were pushed is in [`Tally`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Counts {
     read: u64,
@@ -98,7 +107,10 @@ struct Counts {
     bad_quoting: u64,
     not_utf8: u64,
     unreadable: u64,
-    malformed: u64,
+    /// Messages that the queue had from a process before this one.
+    resumed: u64,
+    /// Messages that the edge has taken.
+    pushed: u64,
     stray: u64,
     kernel_drops: u64,
     unsent: u64,
@@ -108,6 +120,11 @@ impl Counts {
     fn bad_rows(&self) -> u64 {
         self.ragged + self.bad_quoting + self.not_utf8
     }
+
+    /// Messages of the feed that need not be read any more.
+    fn fed(&self) -> u64 {
+        self.resumed + self.pushed
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +133,7 @@ enum Phase {
     Reading,
     /// There are no more: what is held leaves, and the last answers come.
     Ending,
-    /// The operator wants it to end: no more is sent, the last answers may come.
+    /// The operator wants it to end: no more is begun, what was begun may be answered.
     Stopping,
     /// The end has come.
     Stopped,
@@ -134,6 +151,7 @@ enum Heard {
     Nothing,
     NobodyListens,
     Answer,
+    /// It has refused a message for good.
     Full,
 }
 
@@ -141,7 +159,7 @@ enum Heard {
 #[derive(Debug)]
 pub struct Feeder {
     plan: Plan,
-    edge: PutEdge,
+    edge: Edge,
     pacer: Pacer,
     held: Held,
     /// Reused from message to message.
@@ -169,7 +187,7 @@ impl Feeder {
     /// A feeder that has sent nothing.
     pub fn new(plan: Plan, reports: Reports) -> Self {
         Self {
-            edge: PutEdge::new(plan.window),
+            edge: Edge::new(&plan.delivery),
             pacer: Pacer::new(plan.pace),
             held: Held::default(),
             message: Vec::new(),
@@ -193,18 +211,21 @@ impl Feeder {
 
     /// What became of every line so far. A message whose answer is still due counts as unconfirmed.
     pub fn summary(&self) -> Summary {
-        let Counts { read, blank, too_long, unreadable, .. } = self.counts;
-        let put = self.edge.counts();
+        let Counts { read, blank, too_long, unreadable, resumed, .. } = self.counts;
+        let tally = self.edge.tally();
         let summary = Summary {
             read,
             blank,
-            sent: put.sent,
-            confirmed: put.confirmed,
-            refused: put.refused,
-            unconfirmed: put.unconfirmed + self.edge.under_way(),
+            sent: tally.sent,
+            confirmed: tally.confirmed,
+            refused: tally.refused,
+            unconfirmed: tally.unconfirmed + tally.under_way,
             too_long,
             bad_rows: self.counts.bad_rows(),
             unreadable,
+            resumed,
+            resent_batches: tally.resent_batches,
+            guarantee: self.edge.negotiated().map(Guarantee::as_str),
             ..Summary::default()
         };
         summary.lasting(self.last_at.saturating_sub(self.first_at.unwrap_or(self.last_at)))
@@ -213,9 +234,14 @@ impl Feeder {
     /// How many lines should have been confirmed and are not: 0 if all went well. Of a feeder that was told to stop, only
     /// what it had sent should have.
     pub fn missing(&self) -> u64 {
-        let Summary { read, blank, sent, confirmed, .. } = self.summary();
-        let due = if self.phase.is_stop() { sent } else { read - blank };
+        let Summary { read, blank, sent, confirmed, resumed, .. } = self.summary();
+        let due = if self.phase.is_stop() { sent } else { read - blank - resumed };
         due.saturating_sub(confirmed)
+    }
+
+    /// Why the edge to the queue has given up, if it has: the feeder is done then.
+    pub fn failure(&self) -> Option<Failure> {
+        self.edge.failed()
     }
 
     fn take_entry(&mut self, now: Now, entry: Entry<'_>) {
@@ -237,29 +263,47 @@ impl Feeder {
     }
 
     fn handle_answer(&mut self, now: Now, from: SocketAddr, datagram: &[u8]) {
-        let refused = self.edge.counts().refused;
-        match frame::only(datagram) {
-            Ok(answer) if self.edge.handle_answer(now.since_start, answer) => {}
-            Ok(_) => return self.count_malformed(now, from, "no answer to a PUT"),
-            Err(error) => return self.count_malformed(now, from, &error.to_string()),
+        let before = self.edge.tally();
+        self.edge.handle_datagram(now, datagram);
+        let after = self.edge.tally();
+        if after.bad() > before.bad() {
+            return self.log_bad(now, from);
         }
-        self.last_at = now.since_start;
-        if self.silence_said_at.take().is_some() {
+        if after.answered() > before.answered() {
+            self.last_at = now.since_start;
+        }
+        if after.negotiations > before.negotiations {
+            self.log_negotiated(from);
+        }
+        if self.edge.unanswered_probes() == 0 && self.silence_said_at.take().is_some() {
             tracing::warn!("The queue at {from} answers");
         }
         self.heard = Heard::Answer;
-        if self.edge.counts().refused > refused {
+        if after.refused > before.refused {
             self.heard = Heard::Full;
             if is_to_say(&mut self.full_said_at, now) {
-                tracing::warn!("The queue at {from} is full; messages refused so far: {}", refused + 1);
+                tracing::warn!("The queue at {from} is full; messages refused so far: {}", after.refused);
             }
+        }
+        if after.pushed_back > before.pushed_back && is_to_say(&mut self.full_said_at, now) {
+            tracing::warn!("The queue at {from} is full: waiting");
         }
     }
 
-    fn count_malformed(&mut self, now: Now, from: SocketAddr, what: &str) {
-        self.counts.malformed += 1;
+    fn log_bad(&mut self, now: Now, from: SocketAddr) {
         if let Some(withheld) = self.bad_limit.pass(now) {
-            tracing::warn!("Bad datagram from {from}: {what} ({withheld} more unsaid)");
+            tracing::warn!("Bad datagram from {from}: it cannot be read as an answer ({withheld} more unsaid)");
+        }
+    }
+
+    fn log_negotiated(&self, from: SocketAddr) {
+        match (self.edge.negotiated(), self.edge.level()) {
+            (Some(guarantee), Some(level)) => tracing::info!("Queue at {from}: {guarantee}, {}", level.as_str()),
+            (Some(guarantee), None) => tracing::info!("Queue at {from}: {guarantee} (a queue of 2016)"),
+            (None, _) => {}
+        }
+        if let Some(messages @ 1..) = self.edge.resume_at().filter(|_| self.counts.fed() == 0) {
+            tracing::info!("Messages of this feed that the queue has already, and that are skipped: {messages}");
         }
     }
 
@@ -270,71 +314,101 @@ impl Feeder {
         if self.phase != Phase::Reading {
             return 0;
         }
-        if !self.edge.may_put(now) {
-            return 1;
+        let left = self.plan.messages_max.saturating_sub(self.counts.fed());
+        if self.is_resuming() {
+            return HELD_MAX.min(left);
         }
-        let window = match self.plan.window {
-            Window::AtMost(limit) => limit.saturating_sub(self.edge.under_way()),
-            Window::None => HELD_MAX_FLAT_OUT,
+        if !self.edge.may_push() {
+            return 1.min(left);
+        }
+        let turn = match (&self.edge, self.edge.negotiated()) {
+            (Edge::FlatOut(_), _) => HELD_MAX_FLAT_OUT,
+            (Edge::Link(_), Some(Guarantee::AtMostOnce)) => HELD_MAX_OLD,
+            (Edge::Link(_), _) => HELD_MAX,
         };
-        let left = self.plan.messages_max.saturating_sub(self.edge.counts().sent);
-        HELD_MAX.min(window).min(left).min(self.pacer.room(now))
+        turn.min(left).min(self.pacer.room(now))
     }
 
     fn has_more(&self) -> bool {
         self.phase == Phase::Reading || self.phase == Phase::Ending && self.held.len() > 0
     }
 
-    /// The next message if it may leave, or a question to a queue that is silent.
-    fn send(&mut self, now: Now, bytes: &mut Vec<u8>) -> bool {
-        while let Some(text) = self.held.front() {
-            if !self.edge.may_put(now.since_start) || self.pacer.room(now.since_start) == 0 {
+    /// Whether the next message is one that the queue has already.
+    fn is_resuming(&self) -> bool {
+        self.edge.resume_at().is_some_and(|begin| self.counts.resumed < begin)
+    }
+
+    /// Whether there was nothing to feed, and no queue that would have to know.
+    fn needs_no_queue(&self) -> bool {
+        self.phase == Phase::Ending && self.held.len() == 0 && self.edge.negotiated().is_none()
+    }
+
+    /// Gives the edge what it takes now.
+    fn pump(&mut self, now: Now) {
+        while self.phase == Phase::Reading || self.phase == Phase::Ending {
+            let Some(text) = self.held.front() else { break };
+            let bytes_max = self.edge.text_bytes_max(self.plan.format);
+            if text.len() > bytes_max {
+                self.counts.too_long += 1;
+                tracing::warn!("A line is not sent: it has {} bytes, and {bytes_max} is the limit", text.len());
+            } else if self.is_resuming() {
+                self.counts.resumed += 1;
+            } else if !self.edge.may_push() || self.pacer.room(now.since_start) == 0 {
                 break;
-            }
-            let pushed = match self.plan.format {
-                Format::Fix => {
-                    self.message.clear();
-                    fix::push_wrapped(text, self.stamp.at(now), &mut self.message);
-                    Request::Put(&self.message).push(bytes)
-                }
-                Format::Lines | Format::Csv => Request::Put(text).push(bytes),
-            };
-            self.held.pop_front();
-            match pushed {
-                Ok(()) => {
-                    self.count_sent(now);
-                    return true;
-                }
-                Err(error) => {
+            } else {
+                let text = match self.plan.format {
+                    Format::Fix => {
+                        self.message.clear();
+                        fix::push_wrapped(text, self.stamp.at(now), &mut self.message);
+                        &self.message
+                    }
+                    Format::Lines | Format::Csv => text,
+                };
+                if self.edge.push(now, text) {
+                    self.counts.pushed += 1;
+                    self.pacer.handle_sent(now.since_start);
+                } else {
                     self.counts.too_long += 1;
-                    tracing::warn!("A line is not sent: {error}");
                 }
             }
+            self.held.pop_front();
+            if self.counts.fed() >= self.plan.messages_max {
+                self.phase = Phase::Ending;
+            }
         }
-        self.has_more() && self.probe(now, bytes)
-    }
-
-    fn count_sent(&mut self, now: Now) {
-        self.edge.handle_put(now.since_start);
-        self.pacer.handle_sent(now.since_start);
-        self.reports.reporter.count_out(now);
-        self.first_at.get_or_insert(now.since_start);
-        self.last_at = now.since_start;
-        if self.edge.counts().sent >= self.plan.messages_max {
-            self.phase = Phase::Ending;
+        if self.phase == Phase::Ending && self.held.len() == 0 {
+            self.edge.end();
         }
     }
 
-    fn probe(&mut self, now: Now, bytes: &mut Vec<u8>) -> bool {
-        if !self.edge.poll_probe(now.since_start) {
+    /// The next datagram to the queue, if there is one.
+    fn send(&mut self, now: Now, bytes: &mut Vec<u8>) -> bool {
+        if self.phase == Phase::Stopped {
             return false;
         }
+        self.pump(now);
+        if self.needs_no_queue() {
+            return false;
+        }
+        let sent = self.edge.tally().sent;
+        if !self.edge.poll_transmit(now, bytes) {
+            return false;
+        }
+        self.count_sent(now, self.edge.tally().sent - sent);
         // A queue that is there answers the first one at once.
         if self.edge.unanswered_probes() > 2 && is_to_say(&mut self.silence_said_at, now) {
             let why = if self.heard == Heard::NobodyListens { "nobody listens there" } else { "no answer" };
             tracing::warn!("Waiting for a queue at {} ({why})", self.plan.queue);
         }
-        Request::Size.push(bytes).is_ok()
+        true
+    }
+
+    fn count_sent(&mut self, now: Now, messages: u64) {
+        if messages > 0 {
+            self.reports.reporter.count_all_out(now, messages);
+            self.first_at.get_or_insert(now.since_start);
+            self.last_at = now.since_start;
+        }
     }
 
     /// The end of a feeder whose work is done: its last report, once.
@@ -346,8 +420,8 @@ impl Feeder {
     }
 
     /// The counters by name, cumulative since the node started.
-    fn ledger(&self) -> [(&'static str, u64); 17] {
-        let (counts, put) = (self.counts, self.edge.counts());
+    fn ledger(&self) -> [(&'static str, u64); 22] {
+        let (counts, tally) = (self.counts, self.edge.tally());
         [
             ("read", counts.read),
             ("blank", counts.blank),
@@ -357,13 +431,18 @@ impl Feeder {
             ("rows_bad_quoting", counts.bad_quoting),
             ("rows_not_utf8", counts.not_utf8),
             ("unreadable", counts.unreadable),
-            ("sent", put.sent),
-            ("confirmed", put.confirmed),
-            ("refused_full", put.refused),
-            ("unconfirmed", put.unconfirmed),
-            ("under_way", self.edge.under_way()),
-            ("malformed", counts.malformed),
-            ("stray", counts.stray),
+            ("resumed", counts.resumed),
+            ("sent", tally.sent),
+            ("confirmed", tally.confirmed),
+            ("refused_full", tally.refused),
+            ("unconfirmed", tally.unconfirmed),
+            ("under_way", tally.under_way),
+            ("pushed_back", tally.pushed_back),
+            ("resent_batches", tally.resent_batches),
+            ("negotiations", tally.negotiations),
+            ("malformed", tally.malformed),
+            ("bad_checksum", tally.bad_checksum),
+            ("stray", counts.stray + tally.stray),
             ("kernel_drops", counts.kernel_drops),
             ("unsent", counts.unsent),
         ]
@@ -371,25 +450,32 @@ impl Feeder {
 
     #[expect(clippy::cast_precision_loss, reason = "a gauge is read by people")]
     fn gauges(&self) -> [(&'static str, f64); 2] {
-        [("waiting", self.held.len() as f64), ("read_bytes", self.counts.read_bytes as f64)]
+        [("waiting", self.waiting() as f64), ("read_bytes", self.counts.read_bytes as f64)]
     }
 
-    fn progress(&self, per_second: u64) -> Progress {
+    /// How many messages were read and not sent.
+    fn waiting(&self) -> u64 {
+        self.held.len() + self.counts.pushed.saturating_sub(self.edge.tally().sent)
+    }
+
+    fn progress(&self, per_second: u64, tally: Tally) -> Progress {
         let state = match self.heard {
             _ if self.edge.unanswered_probes() > 1 => State::WaitingForQueue,
+            _ if self.edge.is_held_back() => State::QueueFull,
             Heard::Full => State::QueueFull,
             Heard::Nothing | Heard::NobodyListens | Heard::Answer => State::Feeding,
         };
-        Progress { read_bytes: self.counts.read_bytes, sent: self.edge.counts().sent, per_second, state }
+        let Counts { read_bytes, resumed, .. } = self.counts;
+        Progress { read_bytes, sent: tally.sent, resumed, per_second, state }
     }
 
     /// When a feeder that has sent all waits no longer for answers that did not come in time.
     fn last_answers_until(&self) -> Duration {
-        if self.edge.counts().unconfirmed == 0 { Duration::ZERO } else { self.last_at + LAST_ANSWERS }
+        if self.edge.tally().unconfirmed == 0 { Duration::ZERO } else { self.last_at + LAST_ANSWERS }
     }
 
     fn has_ended(&self) -> bool {
-        self.phase == Phase::Ending && self.held.len() == 0 && self.edge.under_way() == 0
+        self.phase == Phase::Ending && self.held.len() == 0 && (self.needs_no_queue() || self.edge.has_ended())
     }
 }
 
@@ -414,7 +500,7 @@ impl Machine for Feeder {
 
     fn handle_timeout(&mut self, now: Now) {
         self.now = now;
-        self.edge.handle_timeout(now.since_start);
+        self.edge.handle_timeout(now);
         if self.reports.is_due(now) {
             self.reports.close(now, &self.ledger(), &self.gauges());
         }
@@ -423,8 +509,8 @@ impl Machine for Feeder {
     fn poll_timeout(&self) -> Option<Duration> {
         let now = self.now.since_start;
         let has_more = self.has_more();
-        // An edge that takes a message has no deadline of its own for it, and neither has a pace that does.
-        let edge = self.edge.poll_timeout(has_more && !self.edge.may_put(now));
+        let is_silent = self.phase == Phase::Stopped || self.needs_no_queue();
+        let edge = self.edge.poll_timeout().filter(|_| !is_silent);
         let pace = Some(self.pacer.next_at()).filter(|at| has_more && *at > now);
         let end = self.has_ended().then(|| self.last_answers_until());
         let progress = self.plan.shows_progress.then(|| self.meter.due());
@@ -433,7 +519,7 @@ impl Machine for Feeder {
 
     fn poll_transmit(&mut self, now: Now, bytes: &mut Vec<u8>) -> Option<Transmit> {
         self.now = now;
-        if !self.phase.is_stop() && self.send(now, bytes) {
+        if self.send(now, bytes) {
             return Some(Transmit { port: QUEUE, to: self.plan.queue });
         }
         if self.is_done() {
@@ -453,8 +539,9 @@ impl Machine for Feeder {
         if !self.plan.shows_progress {
             return None;
         }
-        let per_second = self.meter.poll(self.now.since_start, self.edge.counts().sent)?;
-        self.progress(per_second).push(bytes);
+        let tally = self.edge.tally();
+        let per_second = self.meter.poll(self.now.since_start, tally.sent)?;
+        self.progress(per_second, tally).push(bytes);
         Some(PROGRESS)
     }
 
@@ -499,7 +586,7 @@ impl Machine for Feeder {
 
     /// Answers under way are waited for, so that what arrived is known to have.
     fn is_settled(&self) -> bool {
-        self.edge.under_way() == 0
+        self.edge.failed().is_some() || self.edge.is_answered()
     }
 
     fn handle_stop(&mut self, _now: Now) {
@@ -508,6 +595,7 @@ impl Machine for Feeder {
     }
 
     fn is_done(&self) -> bool {
-        self.phase == Phase::Stopped || self.has_ended() && self.now.since_start >= self.last_answers_until()
+        let is_over = self.has_ended() && self.now.since_start >= self.last_answers_until();
+        self.phase == Phase::Stopped || self.edge.failed().is_some() || is_over
     }
 }

@@ -8,9 +8,9 @@ use std::{io::Write as _, process::ExitCode};
 
 use args::Args;
 use bar::Whole;
-use feeder::{Feeder, METRICS, Plan};
+use feeder::{Delivery, Feeder, METRICS, Plan};
 use files::Files;
-use link::Window;
+use link::{ProducerPlan, SendLimits};
 use machine::Transmit;
 use metrics::{Identity, LogOrder, Reports};
 use runtime::{Clock, Failure, Outlet, Runs, UdpPort, World};
@@ -33,10 +33,11 @@ async fn feed(args: Args) -> Result<(), Failure> {
 
     let files = Files { paths: args.path.clone(), format: args.format.into(), again: args.again };
     let opened = files.open()?;
-    let whole = whole(&args, opened.bytes);
-    let plan = plan(&args).await?;
+    let whole = whole(&args, opened.sizes.as_ref().map(|sizes| sizes.iter().sum()));
+    let producer = files.producer(&opened, args.count.map(|count| count.0)).filter(|_| !args.link.fresh);
+    let plan = plan(&args, producer).await?;
     // Where answers are not waited for, the kernel's count of what it dropped is all that tells of them.
-    let runs = if plan.window == Window::None { Runs::Apart } else { Runs::Joined };
+    let runs = if plan.delivery == Delivery::FlatOut { Runs::Apart } else { Runs::Joined };
     let queue = UdpPort::connected(plan.queue, runs)?;
     let (metrics, metrics_to) = args.reporting.port().await?;
     let clock = Clock::start();
@@ -53,6 +54,9 @@ async fn feed(args: Args) -> Result<(), Failure> {
     let (driven, ()) = tokio::join!(runtime::drive(&mut feeder, world), bar::show(snapshots, whole));
     say(&feeder);
     driven?;
+    if let Some(failure) = feeder.failure() {
+        return Err(Failure::new(format!("the edge to the queue at {} has ended: {failure}", args.address)));
+    }
     if feeder.summary().unreadable > 0 {
         return Err(Failure::new("not every file could be read to its end"));
     }
@@ -62,10 +66,24 @@ async fn feed(args: Args) -> Result<(), Failure> {
     }
 }
 
-async fn plan(args: &Args) -> Result<Plan, Failure> {
+async fn plan(args: &Args, producer: Option<u128>) -> Result<Plan, Failure> {
+    let queue = args.address.resolve_peer().await?;
+    let delivery = if args.window == 0 {
+        Delivery::FlatOut
+    } else {
+        Delivery::Link(ProducerPlan {
+            producer: producer.unwrap_or_else(random_producer),
+            nonce: runtime::random_seed(),
+            stage: String::new(),
+            floor: args.link.guarantee,
+            datagram_bytes_max: args.datagram_bytes_max(queue),
+            limits: SendLimits::default(),
+            puts_max: args.window,
+        })
+    };
     Ok(Plan {
-        queue: args.address.resolve_peer().await?,
-        window: args.window(),
+        queue,
+        delivery,
         format: args.format.into(),
         pace: args.pace(),
         messages_max: args.count.map_or(u64::MAX, |count| count.0),
@@ -73,6 +91,11 @@ async fn plan(args: &Args) -> Result<Plan, Failure> {
         shows_progress: !args.quiet && !args.logging.console_log && bar::is_seen(),
         writes_summary: args.json,
     })
+}
+
+/// Of a feed that nobody can go on with.
+fn random_producer() -> u128 {
+    u128::from(runtime::random_seed()) << 64 | u128::from(runtime::random_seed())
 }
 
 fn whole(args: &Args, bytes: Option<u64>) -> Whole {

@@ -9,6 +9,8 @@ pub struct Progress {
     pub read_bytes: u64,
     /// How many messages have been sent.
     pub sent: u64,
+    /// How many the queue had before this process began.
+    pub resumed: u64,
     /// How many were sent in a second, lately.
     pub per_second: u64,
     /// What it is doing.
@@ -27,12 +29,12 @@ pub enum State {
 }
 
 /// What one snapshot takes.
-const SNAPSHOT_BYTES: usize = 25;
+const SNAPSHOT_BYTES: usize = 33;
 
 impl Progress {
     /// Appends the snapshot.
     pub(crate) fn push(&self, out: &mut Vec<u8>) {
-        for number in [self.read_bytes, self.sent, self.per_second] {
+        for number in [self.read_bytes, self.sent, self.resumed, self.per_second] {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.push(match self.state {
@@ -53,7 +55,8 @@ impl Progress {
             1 => State::WaitingForQueue,
             _ => State::QueueFull,
         };
-        Some(Self { read_bytes: numbers.next()?, sent: numbers.next()?, per_second: numbers.next()?, state })
+        let [read_bytes, sent, resumed, per_second] = [(); 4].map(|()| numbers.next());
+        Some(Self { read_bytes: read_bytes?, sent: sent?, resumed: resumed?, per_second: per_second?, state })
     }
 }
 
@@ -104,7 +107,7 @@ mod tests {
     fn the_last_snapshot_of_a_chunk_is_read() {
         let mut chunk = Vec::new();
         for state in [State::Feeding, State::WaitingForQueue, State::QueueFull] {
-            let progress = Progress { read_bytes: u64::MAX, sent: 7, per_second: 300_000, state };
+            let progress = Progress { read_bytes: u64::MAX, sent: 7, resumed: 1 << 40, per_second: 300_000, state };
             progress.push(&mut chunk);
             assert_eq!(Progress::last(&chunk), Some(progress));
         }

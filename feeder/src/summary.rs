@@ -2,9 +2,10 @@
 
 use std::{fmt, time::Duration};
 
+use link::Guarantee;
 use serde::Serialize;
 
-/// What became of the lines: `read = blank + too long + bad rows + sent`, and what was read but not sent when the feeder
+/// What became of the lines: `read = blank + too long + bad rows + resumed + sent`, and what was read but not sent when the feeder
 /// was told to stop; `sent = confirmed + refused + unconfirmed`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Summary {
@@ -26,6 +27,12 @@ pub struct Summary {
     pub bad_rows: u64,
     /// Sources that could not be read to their end.
     pub unreadable: u64,
+    /// Messages that the queue had from this feed before this process began, and that were skipped.
+    pub resumed: u64,
+    /// Batches that were sent again.
+    pub resent_batches: u64,
+    /// What the edge to the queue promised last, if it came to that.
+    pub guarantee: Option<&'static str>,
     /// From the first message to the last answer, in seconds.
     pub elapsed_s: f64,
     /// Messages sent in a second of that time.
@@ -33,6 +40,11 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Whether the queue speaks the link, and so more can be said.
+    fn is_on_the_link(&self) -> bool {
+        self.guarantee.is_some_and(|guarantee| guarantee != Guarantee::AtMostOnce.as_str())
+    }
+
     pub(crate) fn lasting(self, elapsed: Duration) -> Self {
         let micros = elapsed.as_micros();
         let per_second = (u128::from(self.sent) * 1_000_000).checked_div(micros).unwrap_or(0);
@@ -44,7 +56,14 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { read, blank, sent, confirmed, refused, unconfirmed, too_long, bad_rows, .. } = self;
-        write!(f, "read {read} lines ({blank} blank), sent {sent}, confirmed {confirmed}, refused {refused}, ")?;
+        write!(f, "read {read} lines ({blank} blank), sent {sent}, confirmed {confirmed}, ")?;
+        if self.is_on_the_link() {
+            write!(f, "resumed {}, resent {}, ", self.resumed, self.resent_batches)?;
+        }
+        // On the link a message is refused only where the queue was another one for a while.
+        if !self.is_on_the_link() || *refused > 0 {
+            write!(f, "refused {refused}, ")?;
+        }
         write!(f, "unconfirmed {unconfirmed}, too long {too_long}")?;
         if *bad_rows > 0 {
             write!(f, ", bad rows {bad_rows}")?;
@@ -73,6 +92,24 @@ mod tests {
             Summary { bad_rows: 2, unreadable: 1, ..Summary::default() }.to_string(),
             "read 0 lines (0 blank), sent 0, confirmed 0, refused 0, unconfirmed 0, too long 0, bad rows 2, unreadable \
              files 1 in 0.000 s (0/s)"
+        );
+    }
+
+    #[test]
+    fn on_the_link_it_says_what_was_done_again() {
+        let summary = Summary {
+            read: 10,
+            sent: 7,
+            confirmed: 7,
+            resumed: 3,
+            resent_batches: 2,
+            guarantee: Some("exactly-once"),
+            ..Summary::default()
+        };
+        assert_eq!(
+            summary.to_string(),
+            "read 10 lines (0 blank), sent 7, confirmed 7, resumed 3, resent 2, unconfirmed 0, too long 0 in 0.000 s \
+             (0/s)"
         );
     }
 }

@@ -1,10 +1,14 @@
-//! A feeder with a queue, in all weathers.
+//! A feeder with a queue of 2016, in all weathers.
+
+mod on_the_link;
 
 use std::{net::SocketAddr, time::Duration};
 
+use link::{ProducerPlan, SendLimits};
 use machine::Now;
 use metrics::{Identity, LogOrder, Report, Reports};
 use mq::{Limits, Queue};
+use protocol::frame;
 use simnet::{Mailbox, Net, NodeId, State as NodeState, Weather};
 
 use super::*;
@@ -30,10 +34,23 @@ fn reports(func: &str, to: Option<Transmit>) -> Reports {
     Reports::new(identity, LogOrder::TimeFirst, Duration::from_mins(1), to, now)
 }
 
+/// With so many PUTs under way to a queue of 2016.
+fn link(puts_max: u64) -> Delivery {
+    Delivery::Link(ProducerPlan {
+        producer: 7,
+        nonce: 8,
+        stage: String::new(),
+        floor: None,
+        datagram_bytes_max: 65_507,
+        limits: SendLimits::default(),
+        puts_max,
+    })
+}
+
 fn plan() -> Plan {
     Plan {
         queue: address(QUEUE_HOST),
-        window: Window::AtMost(128),
+        delivery: link(128),
         format: Format::Fix,
         pace: Pace::Free,
         messages_max: u64::MAX,
@@ -43,7 +60,7 @@ fn plan() -> Plan {
 }
 
 fn queue(messages_max: u64) -> Queue {
-    Queue::new(1, Limits { messages_max, bytes_max: u64::MAX / 2 }, reports("Messagequeue", None))
+    Queue::new(1, Limits { messages_max, bytes_max: u64::MAX / 2 }, reports("Messagequeue", None)).speaking_2016()
 }
 
 /// A net with a feeder of that plan and a queue with that much room.
@@ -77,11 +94,11 @@ impl Trial {
         let feeder = self.feeder;
         let finished = self.net.run_while(within, |net| {
             let machine: &Feeder = net.node(feeder);
-            let (counts, put) = (machine.counts, machine.edge.counts());
-            assert_eq!(put.sent, put.confirmed + put.refused + put.unconfirmed + machine.edge.under_way());
+            let (counts, put) = (machine.counts, machine.edge.tally());
+            assert_eq!(put.sent, put.confirmed + put.refused + put.unconfirmed + put.under_way);
             assert_eq!(
                 counts.read,
-                counts.blank + counts.too_long + counts.bad_rows() + put.sent + machine.held.len(),
+                counts.blank + counts.too_long + counts.bad_rows() + counts.resumed + put.sent + machine.waiting(),
                 "{counts:?}"
             );
             net.state(feeder) == NodeState::Up
@@ -132,20 +149,25 @@ static LONG: [u8; protocol::MESSAGE_BYTES_MAX + 1] = [b'x'; protocol::MESSAGE_BY
 
 #[test]
 fn what_is_no_message_is_counted_and_not_sent() {
-    let mut trial = Trial::new(1, Plan { format: Format::Lines, ..plan() }, u64::MAX);
-    trial.feed([
-        Entry::Message(b" a "),
-        Entry::Blank,
-        Entry::TooLong,
-        Entry::BadRow(BadRow::Ragged),
-        Entry::Message(&LONG[1..]),
-        Entry::Message(&LONG),
-        Entry::Unreadable,
-    ]);
-    let Summary { read, blank, sent, confirmed, too_long, bad_rows, unreadable, .. } = trial.finish(HOUR);
-    assert_eq!((read, blank, sent, confirmed, too_long, bad_rows, unreadable), (6, 1, 2, 2, 2, 1, 1));
-    assert_eq!(trial.feeder().missing(), 3, "two too long and one bad row");
-    assert_eq!(trial.drain(), [b" a ".to_vec(), LONG[1..].to_vec()]);
+    for (delivery, bytes_max) in
+        [(link(128), link::MESSAGE_BYTES_MAX), (Delivery::FlatOut, protocol::MESSAGE_BYTES_MAX)]
+    {
+        let longest = &LONG[..bytes_max];
+        let mut trial = Trial::new(1, Plan { format: Format::Lines, delivery, ..plan() }, u64::MAX);
+        trial.feed([
+            Entry::Message(b" a "),
+            Entry::Blank,
+            Entry::TooLong,
+            Entry::BadRow(BadRow::Ragged),
+            Entry::Message(longest),
+            Entry::Message(&LONG[..=bytes_max]),
+            Entry::Unreadable,
+        ]);
+        let Summary { read, blank, sent, confirmed, too_long, bad_rows, unreadable, .. } = trial.finish(HOUR);
+        assert_eq!((read, blank, sent, confirmed, too_long, bad_rows, unreadable), (6, 1, 2, 2, 2, 1, 1));
+        assert_eq!(trial.feeder().missing(), 3, "two too long and one bad row");
+        assert_eq!(trial.drain(), [b" a ".to_vec(), longest.to_vec()]);
+    }
 }
 
 #[test]
@@ -236,7 +258,7 @@ fn queue_that_comes_late_is_waited_for() {
     trial.net.kill(trial.queue);
     trial.feed_lines(10);
     trial.net.run_until(Duration::from_secs(100));
-    let put = trial.feeder().edge.counts();
+    let put = trial.feeder().edge.tally();
     assert_eq!((put.sent, trial.feeder().counts.read), (0, 1), "one line is read, to know whether there are any");
     assert!(trial.feeder().silence_said_at.is_some());
     trial.net.restart(trial.queue, queue(u64::MAX));
@@ -261,9 +283,10 @@ fn queue_that_goes_away_midway_costs_a_window_at_the_most() {
 
 #[test]
 fn queue_that_goes_away_at_the_end_is_not_waited_for() {
-    let mut trial = Trial::new(1, Plan { window: Window::AtMost(10), ..plan() }, u64::MAX);
+    let mut trial = Trial::new(1, Plan { delivery: link(10), ..plan() }, u64::MAX);
     trial.feed_lines(10);
-    trial.net.run_until(Duration::from_micros(2_500));
+    let feeder = trial.feeder;
+    assert!(trial.net.run_while(ms(1_000), |net| net.node::<Feeder>(feeder).summary().sent < 10));
     trial.net.kill(trial.queue);
     let summary = trial.finish(Duration::from_secs(2));
     assert_eq!((summary.sent, summary.unconfirmed, trial.feeder().missing()), (10, 10, 10));
@@ -271,7 +294,7 @@ fn queue_that_goes_away_at_the_end_is_not_waited_for() {
 
 #[test]
 fn without_a_window_nothing_is_waited_for_but_the_last_answers() {
-    let flat_out = Plan { window: Window::None, ..plan() };
+    let flat_out = Plan { delivery: Delivery::FlatOut, ..plan() };
     let mut trial = Trial::new(1, flat_out.clone(), u64::MAX);
     trial.feed_lines(1_000);
     assert_eq!(trial.finish(Duration::from_secs(1)).confirmed, 1_000);
@@ -285,9 +308,9 @@ fn without_a_window_nothing_is_waited_for_but_the_last_answers() {
 
 #[test]
 fn count_ends_it_whatever_the_window() {
-    for window in [Window::None, Window::AtMost(1), Window::AtMost(128)] {
+    for delivery in [Delivery::FlatOut, link(1), link(128)] {
         for count in [0, 1, 7, 1_000] {
-            let mut trial = Trial::new(1, Plan { window, messages_max: count, ..plan() }, u64::MAX);
+            let mut trial = Trial::new(1, Plan { delivery: delivery.clone(), messages_max: count, ..plan() }, u64::MAX);
             trial.net.feed(trial.feeder, std::iter::repeat_with(|| Entry::Message(b"for ever").line()));
             let summary = trial.finish(HOUR);
             assert_eq!((summary.read, summary.sent, summary.confirmed), (count, count, count));
@@ -352,7 +375,8 @@ fn strangers_and_garbage_are_counted() {
     }
     let summary = trial.finish(HOUR);
     let counts = trial.feeder().counts;
-    assert_eq!((counts.stray, counts.malformed, summary.confirmed), (1, 3, 3));
+    let tally = trial.feeder().edge.tally();
+    assert_eq!((counts.stray, tally.stray, tally.malformed, summary.confirmed), (1, 1, 2, 3));
 }
 
 #[test]
@@ -393,7 +417,7 @@ fn progress_is_told_ten_times_a_second() {
     assert_eq!(progress.read_bytes, (0..progress.sent).map(|n| format!("line {n}\n").len() as u64).sum::<u64>());
     trial.finish(HOUR);
     assert_eq!(state(&trial), State::QueueFull);
-    let snapshots = trial.net.written(trial.feeder, PROGRESS).len() / 25;
+    let snapshots = trial.net.written(trial.feeder, PROGRESS).len() / 33;
     let due = usize::try_from(trial.net.now().as_millis()).unwrap() / 100;
     assert!(snapshots.abs_diff(due) < 3, "{snapshots} of {due}");
 }

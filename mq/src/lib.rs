@@ -86,8 +86,11 @@ enum Answer {
     Welcome { token: u64 },
 }
 
-/// A node in memory starts once: its messages end with it.
-const BOOT: u64 = 1;
+/// A node in memory starts once, and its messages end with it. Its boot is drawn with it, so that a lease of the process
+/// before names nothing here.
+fn boot(node: u64) -> u64 {
+    (node >> 32).max(1)
+}
 
 impl Queue {
     /// An empty queue. `node` is drawn at random by each process.
@@ -96,7 +99,7 @@ impl Queue {
         Self {
             limits,
             speaks_link: true,
-            server: Server::new(node, BOOT, ServerLimits { messages_max, bytes_max, ..ServerLimits::default() }),
+            server: Server::new(node, boot(node), ServerLimits { messages_max, bytes_max, ..ServerLimits::default() }),
             counts: Counts::default(),
             answers: VecDeque::new(),
             reports,

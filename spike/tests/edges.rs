@@ -10,7 +10,7 @@ use mq::Queue;
 use protocol::{frame, verb::Request};
 use simnet::{Mailbox, Net, NodeId};
 use spike::{Answers, Counts, Delays, Direction, Each, Garbling, Limits, Mode, Plan, Prints, Shares, Spike, Trouble};
-use worker::{OnError, OutputKind, Route, Worker};
+use worker::{LinkPlan, OnError, OutputKind, Route, Worker};
 
 /// The ports of a spike: its clients', and four towards the server.
 const SPIKE_PORTS: u8 = 5;
@@ -73,7 +73,7 @@ impl Stage {
         });
         let queues = [FIRST_QUEUE, LAST_QUEUE].map(|host| {
             let limits = mq::Limits { messages_max: 1 << 20, bytes_max: 1 << 30 };
-            net.add(Queue::new(1, limits, reports()), &sockets(host, 2))
+            net.add(Queue::new(1, limits, reports()).speaking_2016(), &sockets(host, 2))
         });
         let plan = worker::Plan {
             inputs: vec![address(GET_SPIKE, 0)],
@@ -83,6 +83,13 @@ impl Stage {
             under_way_max: 16,
             rest_min: Duration::from_millis(1),
             on_error: OnError::Continue,
+            link: LinkPlan {
+                identity: 1,
+                stage: "Passthrough".to_owned(),
+                floor: None,
+                lease: Duration::from_secs(5),
+                datagram_bytes_max: 65_507,
+            },
         };
         let function = functions::find("passthrough").unwrap().start();
         let worker = net.add(Worker::new(plan, function, reports()), &sockets(WORKER, 3));

@@ -1,47 +1,55 @@
 //! A worker, as a machine: it takes messages from queues, applies a function, and sends each output where the function's
 //! choice says.
 //!
-//! One message's flow: a GET goes out, the answer comes in, the function gives outputs, each waits its turn, and leaves as
-//! a PUT to a queue or as a bare datagram. When an output waits for its queue, no more messages are asked for.
+//! On the link it leases messages in batches. The function goes through a batch beside the sockets; each output waits its
+//! turn, and leaves with an identity that follows from its input's. Once the queues have confirmed all outputs of a batch,
+//! the batch is finished, so that a worker that dies loses nothing. A message that the function refuses goes to the dead
+//! letters.
+//!
+//! A queue that speaks the verbs of 2016 only gives a message for a GET, and forgets it; the function is applied at once.
+//!
+//! When an output waits for its queue, no more messages are asked for.
 
+mod applied;
+mod apply;
+mod edges;
 mod route;
 mod waiting;
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use functions::{Function, Outputs, Refusal};
-use link::{GetEdge, GetLimits, PutEdge, Window};
-use machine::{LogLimit, Machine, Now, Port, Transmit};
+use link::{Batch, ConsumerCounts, GetLimits, OutputId, ProducerCounts, PutCounts};
+use machine::{LogLimit, Machine, Now, Port, Transmit, Work, WorkResult};
 use metrics::Reports;
-use protocol::{frame, text, verb::Request};
+use protocol::text;
 
+use apply::{Applied, Fate, Task, apply_one};
+pub use edges::LinkPlan;
+use edges::{Input, Output};
 pub use route::Route;
-use waiting::{Waiting, WaitingOutputs};
+use waiting::{EndOfBatch, Waiting, WaitingOutputs};
 
 /// Where messages come in.
 pub const INPUT: Port = Port(0);
 
-/// Where outputs leave from, and PUTs are answered. Not [`INPUT`]: answers to GETs and PUTs cannot be told apart.
+/// Where outputs leave from, and are confirmed. Not [`INPUT`]: answers to GETs and PUTs cannot be told apart.
 pub const OUTPUT: Port = Port(1);
 
 /// Where reports are sent from.
 pub const METRICS: Port = Port(2);
 
-/// How many PUTs may wait for their answers at each output.
-const OUTPUT_WINDOW: Window = Window::AtMost(128);
-
-/// The longest rest of an idle worker: 50 ms costs 0.3 % of a core with its queue, 10 ms would cost 1.2 %.
+/// The longest rest of an idle worker on the verbs of 2016: 50 ms costs 0.3 % of a core with its queue, 10 ms would cost
+/// 1.2 %.
 const REST_MAX: Duration = Duration::from_millis(50);
+
+/// No batch is begun while the outputs of so many wait.
+const BATCHES_WAITING_MAX: usize = 2;
 
 /// What the outputs are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputKind {
-    /// Queues: each output is a PUT, paced by the answers.
+    /// Queues: each output is confirmed, as far as the queue can.
     Queue,
     /// Sockets: each output is a bare datagram, sent and forgotten.
     Socket,
@@ -67,18 +75,20 @@ pub struct Plan {
     pub output_kind: OutputKind,
     /// Who decides which output a message takes.
     pub route: Route,
-    /// How many messages may be on their way to the worker at once, over all inputs.
+    /// How many messages, on the link batches, may be on their way to the worker at once, over all inputs.
     pub under_way_max: u32,
     /// How long to rest after an empty answer, at first.
     pub rest_min: Duration,
     /// What to do with a message that the function refuses.
     pub on_error: OnError,
+    /// For queues that speak the link.
+    pub link: LinkPlan,
 }
 
 /// What came of the messages since the node started. `received = processed + errors + panics`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Messages that came in.
+    /// Messages that the function was applied to.
     pub received: u64,
     /// Messages that the function took.
     pub processed: u64,
@@ -86,6 +96,8 @@ pub struct Counts {
     pub errors: u64,
     /// Messages at which the function panicked.
     pub panics: u64,
+    /// Messages that came again, and were not applied again.
+    pub skipped: u64,
     /// Outputs that the function gave.
     pub outputs: u64,
     /// Outputs sent.
@@ -94,7 +106,7 @@ pub struct Counts {
     pub too_long: u64,
     /// Answers that are not exactly one frame, or that no queue gives.
     pub malformed: u64,
-    /// Datagrams from strangers.
+    /// Datagrams from strangers, and answers to nothing that was asked.
     pub stray: u64,
     /// Datagrams that the kernel dropped for want of room.
     pub kernel_drops: u64,
@@ -104,17 +116,30 @@ pub struct Counts {
 
 /// The worker.
 pub struct Worker {
-    function: Function,
+    /// None while it is at work beside the sockets.
+    function: Option<Function>,
+    /// What it is to work on next.
+    task: Option<Task>,
+    /// When the batch that it works on was given to it.
+    task_started: Duration,
     inputs: Vec<Input>,
     /// Which input is asked first in the next turn, so that none is starved.
     next_input: usize,
     outputs: Vec<Output>,
+    /// Which of them each output of the plan is: several may be one queue.
+    targets: Vec<(usize, SocketAddr)>,
     output_kind: OutputKind,
     route: Route,
     on_error: OnError,
     /// No more messages are asked for while so many outputs wait.
     waiting_max: usize,
     waiting: WaitingOutputs,
+    /// How many batches are not wholly sent.
+    batches_waiting: usize,
+    /// Below which number each output must have confirmed all for the batch that is being sent.
+    marks: BTreeMap<usize, u64>,
+    /// Batches that are sent, and not confirmed.
+    unfinished: Vec<Unfinished>,
     /// Reused from call to call.
     given: Outputs,
     counts: Counts,
@@ -129,38 +154,55 @@ pub struct Worker {
     bad_limit: LogLimit,
 }
 
-struct Input {
-    peer: SocketAddr,
-    edge: GetEdge,
-}
-
-struct Output {
-    peer: SocketAddr,
-    edge: PutEdge,
-    silence_limit: LogLimit,
+/// A batch whose outputs are on their way.
+struct Unfinished {
+    input: usize,
+    batch: u64,
+    marks: BTreeMap<usize, u64>,
 }
 
 impl Worker {
     /// A worker that has not asked yet.
     pub fn new(plan: Plan, function: Function, reports: Reports) -> Self {
-        let share = plan.under_way_max / u32::try_from(plan.inputs.len()).unwrap_or(u32::MAX).max(1);
-        let limits =
-            GetLimits { under_way_max: share.max(1), rest_min: plan.rest_min, rest_max: plan.rest_min.max(REST_MAX) };
-        let window = match plan.output_kind {
-            OutputKind::Queue => OUTPUT_WINDOW,
-            OutputKind::Socket => Window::None,
-        };
-        let output = |peer| Output { peer, edge: PutEdge::new(window), silence_limit: LogLimit::default() };
+        let mut peers: Vec<SocketAddr> = Vec::new();
+        for peer in &plan.inputs {
+            if !peers.contains(peer) {
+                peers.push(*peer);
+            }
+        }
+        let share = (plan.under_way_max / u32::try_from(peers.len()).unwrap_or(u32::MAX).max(1)).max(1);
+        let limits = GetLimits { under_way_max: share, rest_min: plan.rest_min, rest_max: plan.rest_min.max(REST_MAX) };
+        let input = |(number, peer)| Input::new(&plan.link, number, peer, share, limits);
+        let inputs = (0..).zip(peers).map(input).collect();
+        let mut outputs: Vec<Output> = Vec::new();
+        let mut targets = Vec::new();
+        for &peer in &plan.outputs {
+            let known = outputs.iter().position(|output| output.peer == peer);
+            let place = known.unwrap_or_else(|| {
+                outputs.push(Output::new(&plan.link, outputs.len() as u64, peer));
+                outputs.len() - 1
+            });
+            targets.push((place, peer));
+        }
+        if plan.output_kind == OutputKind::Socket {
+            outputs.clear();
+        }
         Self {
-            function,
-            inputs: plan.inputs.into_iter().map(|peer| Input { peer, edge: GetEdge::new(limits) }).collect(),
+            function: Some(function),
+            task: None,
+            task_started: Duration::ZERO,
+            inputs,
             next_input: 0,
-            outputs: plan.outputs.into_iter().map(output).collect(),
+            outputs,
+            targets,
             output_kind: plan.output_kind,
             route: plan.route,
             on_error: plan.on_error,
             waiting_max: usize::try_from(plan.under_way_max).unwrap_or(usize::MAX),
             waiting: WaitingOutputs::default(),
+            batches_waiting: 0,
+            marks: BTreeMap::new(),
+            unfinished: Vec::new(),
             given: Outputs::default(),
             counts: Counts::default(),
             errors_by_name: BTreeMap::new(),
@@ -175,7 +217,14 @@ impl Worker {
 
     /// What came of the messages so far.
     pub fn counts(&self) -> Counts {
-        self.counts
+        let Counts { sent, malformed, stray, .. } = self.counts;
+        let edges = self.edge_counts();
+        Counts {
+            sent: sent + edges.sent.sent,
+            malformed: malformed + edges.taken.malformed + edges.sent.malformed,
+            stray: stray + edges.taken.stray + edges.sent.stray,
+            ..self.counts
+        }
     }
 
     /// The refusal that ended the worker, if one did.
@@ -183,22 +232,152 @@ impl Worker {
         self.stopped_by.as_deref()
     }
 
-    fn handle_answer(&mut self, now: Now, from: SocketAddr, datagram: &[u8]) {
+    /// Why an edge has given up, with the edge's name, if one has: what it promises is less than was asked for.
+    pub fn failure(&self) -> Option<String> {
+        let inputs = self.inputs.iter().filter_map(Input::failure);
+        inputs.chain(self.outputs.iter().filter_map(Output::failure)).next()
+    }
+
+    fn log_bad(&mut self, now: Now, from: SocketAddr, what: &str) {
+        if let Some(withheld) = self.bad_limit.pass(now) {
+            tracing::warn!("Bad datagram from {from}: {what} ({withheld} more unsaid)");
+        }
+    }
+}
+
+/// Messages come in.
+impl Worker {
+    fn handle_input(&mut self, now: Now, from: SocketAddr, datagram: &[u8]) {
         let Some(input) = self.inputs.iter_mut().find(|input| input.peer == from) else {
             self.counts.stray += 1;
             return self.log_bad(now, from, "a stranger's datagram");
         };
-        match frame::only(datagram) {
-            // An empty message and an empty queue look alike on the verbs of 2016.
-            Ok(b"") => input.edge.handle_empty(now.since_start),
-            Ok(message) => {
-                input.edge.handle_message(now.since_start);
-                self.process(now, message);
+        let malformed = input.consumer.counts().malformed;
+        input.consumer.handle_datagram(now, datagram);
+        input.tell();
+        if input.consumer.counts().malformed > malformed {
+            self.log_bad(now, from, "no answer of a queue");
+        }
+        self.take_batches(now);
+    }
+
+    /// Begins as many batches as it may. A message of an old queue is gone from there, so it does not wait.
+    fn take_batches(&mut self, now: Now) {
+        while self.function.is_some() && self.task.is_none() && self.stopped_by.is_none() {
+            let may_begin = self.batches_waiting < BATCHES_WAITING_MAX;
+            let count = self.inputs.len();
+            let turns = (0..count).map(|turn| (self.next_input + turn) % count);
+            let mut begun = None;
+            for place in turns {
+                let Some(input) = self.inputs.get_mut(place) else { continue };
+                if may_begin || input.is_old() {
+                    begun = input.consumer.next_batch().map(|batch| (place, batch));
+                }
+                if begun.is_some() {
+                    break;
+                }
             }
-            Err(error) => {
-                self.counts.malformed += 1;
-                self.log_bad(now, from, &error.to_string());
+            let Some((place, batch)) = begun else { return };
+            self.next_input = place + 1;
+            if batch.lease.is_some() {
+                self.begin(now, place, batch);
+            } else {
+                self.process_at_once(now, place, batch);
             }
+        }
+    }
+
+    fn begin(&mut self, now: Now, place: usize, batch: Batch) {
+        let Some(input) = self.inputs.get_mut(place) else { return };
+        input.applied.begin(&batch);
+        let mut skipped = Vec::new();
+        for number in 0..batch.count {
+            let offset = batch.first_offset + number;
+            if input.applied.contains(offset) {
+                skipped.push(number);
+            } else {
+                input.applied.insert(offset);
+            }
+        }
+        let Some(function) = self.function.take() else { return };
+        self.batches_waiting += 1;
+        self.task_started = now.since_start;
+        let outputs = std::mem::take(&mut self.given);
+        let stops_at_refusal = self.on_error == OnError::Stop;
+        self.task = Some(Task { input: place, batch, skipped, stops_at_refusal, function, outputs });
+    }
+
+    fn keep_applied(&mut self, now: Now, Applied { task, fates }: Applied) {
+        let Task { input: place, batch, function, mut outputs, .. } = task;
+        self.function = Some(function);
+        self.waiting.begin(batch.input());
+        let (mut processed, mut came_again) = (0, false);
+        let mut given = outputs.iter();
+        for ((offset, message), fate) in (batch.first_offset..).zip(batch.messages()).zip(fates) {
+            match fate {
+                Fate::Skipped => {
+                    came_again = true;
+                    self.skip(now, place, &batch, offset);
+                    continue;
+                }
+                Fate::Gave(count) => {
+                    processed += 1;
+                    for (index, (choice, output)) in (0..).zip(given.by_ref().take(count)) {
+                        self.counts.outputs += 1;
+                        let id = OutputId { offset, index };
+                        let target = self.route.pick_for(choice, self.targets.len(), batch.node, id);
+                        self.waiting.push(target, output, Some(id));
+                    }
+                }
+                Fate::Refused(refusal) => {
+                    self.refuse(now, message, &refusal);
+                    if let Some(input) = self.inputs.get_mut(place) {
+                        let reason = reason(&refusal);
+                        input.consumer.bury(now, batch.id, offset, &reason);
+                        input.applied.refuse(offset, reason);
+                    }
+                }
+                Fate::Panicked(count) => {
+                    given.by_ref().take(count).for_each(drop);
+                    self.note_panic(message);
+                    if let Some(input) = self.inputs.get_mut(place) {
+                        input.consumer.fail_one(now, batch.id, offset, "the function panicked");
+                        input.applied.remove(offset);
+                    }
+                }
+            }
+            self.counts.received += 1;
+            self.reports.reporter.count_in(now);
+        }
+        drop(given);
+        outputs.clear();
+        self.given = outputs;
+        self.counts.processed += processed;
+        let started = self.task_started;
+        self.waiting.end_batch(EndOfBatch { input: place, batch: batch.id, processed, came_again, started });
+        if let Some(input) = self.inputs.get_mut(place) {
+            input.consumer.recycle(batch.frames);
+        }
+    }
+
+    /// A message came again. If it was refused, the queue has not heard of that.
+    fn skip(&mut self, now: Now, place: usize, batch: &Batch, offset: u64) {
+        self.counts.skipped += 1;
+        let Some(Input { consumer, applied, .. }) = self.inputs.get_mut(place) else { return };
+        if let Some(reason) = applied.refusal(offset) {
+            consumer.bury(now, batch.id, offset, reason);
+        }
+    }
+
+    /// What an old queue gave cannot wait for the function's thread: nobody else has it.
+    fn process_at_once(&mut self, now: Now, place: usize, batch: Batch) {
+        if let Some(message) = batch.messages().next() {
+            self.process(now, message);
+        }
+        if let Some(input) = self.inputs.get_mut(place) {
+            input.consumer.finish(now, batch.id);
+            while input.consumer.poll_notice().is_some() {}
+            input.consumer.recycle(batch.frames);
         }
     }
 
@@ -206,27 +385,25 @@ impl Worker {
         self.counts.received += 1;
         self.reports.reporter.count_in(now);
         self.given.clear();
-        let Self { function, given, .. } = self;
-        // A function that panics loses this message, not the worker.
-        match catch_unwind(AssertUnwindSafe(|| function(message, given))) {
-            Ok(Ok(())) => {
+        let Self { function: Some(function), given, .. } = self else { return };
+        match apply_one(function, message, given) {
+            Fate::Gave(_) => {
                 self.counts.processed += 1;
                 self.keep_outputs(now);
             }
-            Ok(Err(refusal)) => self.refuse(now, message, &refusal),
-            Err(_) => {
-                self.counts.panics += 1;
-                tracing::error!("The function panicked at {}", shown(message));
-            }
+            Fate::Refused(refusal) => self.refuse(now, message, &refusal),
+            Fate::Panicked(_) => self.note_panic(message),
+            Fate::Skipped => {}
         }
+        self.given.clear();
     }
 
     fn keep_outputs(&mut self, now: Now) {
-        let count = self.outputs.len();
+        let count = self.targets.len();
         for (choice, message) in self.given.iter() {
             self.counts.outputs += 1;
             let output = self.route.pick(choice, count);
-            self.waiting.push(output, message);
+            self.waiting.push(output, message, None);
         }
         self.waiting.end_input(now.since_start);
     }
@@ -243,70 +420,18 @@ impl Worker {
         }
     }
 
-    fn handle_put_answer(&mut self, now: Now, from: SocketAddr, datagram: &[u8]) {
-        let Some(output) = self.outputs.iter_mut().find(|output| output.peer == from) else {
-            self.counts.stray += 1;
-            return self.log_bad(now, from, "a stranger's datagram");
-        };
-        if !frame::only(datagram).is_ok_and(|answer| output.edge.handle_answer(now.since_start, answer)) {
-            self.counts.malformed += 1;
-            self.log_bad(now, from, "no answer to a PUT");
-        }
-    }
-
-    /// The output that has waited longest, if it may leave. They leave in order: one that waits holds the others back.
-    fn send_waiting(&mut self, now: Now, bytes: &mut Vec<u8>) -> Option<SocketAddr> {
-        loop {
-            let (output, message) = match self.waiting.front()? {
-                Waiting::Message { output, message } => (output, message),
-                Waiting::EndOfInput { started } => {
-                    self.reports.reporter.count_out(now);
-                    self.reports.reporter.record_latency(now.since_start.saturating_sub(started));
-                    self.waiting.pop_front();
-                    continue;
-                }
-            };
-            let Some(Output { peer, edge, silence_limit }) = self.outputs.get_mut(output) else {
-                self.waiting.pop_front();
-                continue;
-            };
-            let peer = *peer;
-            if !edge.may_put(now.since_start) {
-                return probe(edge, silence_limit, now, peer, bytes).then_some(peer);
-            }
-            let fits = match self.output_kind {
-                OutputKind::Queue => Request::Put(message).push(bytes).is_ok(),
-                OutputKind::Socket => {
-                    let fits = message.len() <= protocol::DATAGRAM_BYTES_MAX;
-                    bytes.extend_from_slice(if fits { message } else { b"" });
-                    fits
-                }
-            };
-            if fits {
-                edge.handle_put(now.since_start);
-                self.counts.sent += 1;
-            } else {
-                self.counts.too_long += 1;
-                tracing::error!("An output of {} bytes fits in no datagram: dropped", message.len());
-            }
-            self.waiting.pop_front();
-            if fits {
-                return Some(peer);
-            }
-        }
+    fn note_panic(&mut self, message: &[u8]) {
+        self.counts.panics += 1;
+        tracing::error!("The function panicked at {}", shown(message));
     }
 
     fn ask(&mut self, now: Now, bytes: &mut Vec<u8>) -> Option<SocketAddr> {
-        if self.stopping || self.waiting.len() >= self.waiting_max {
-            return None;
-        }
         let count = self.inputs.len();
         for turn in 0..count {
             let index = (self.next_input + turn) % count;
+            let wants = self.inputs.get(index).is_some_and(|input| self.wants_more(input));
             let Some(input) = self.inputs.get_mut(index) else { continue };
-            if input.edge.poll_get(now.since_start) {
-                let pushed = Request::Get.push(bytes);
-                debug_assert!(pushed.is_ok(), "a GET is short");
+            if input.consumer.poll_transmit(now, wants, bytes) {
                 self.next_input = index + 1;
                 return Some(input.peer);
             }
@@ -314,37 +439,262 @@ impl Worker {
         None
     }
 
-    fn log_bad(&mut self, now: Now, from: SocketAddr, what: &str) {
-        if let Some(withheld) = self.bad_limit.pass(now) {
-            tracing::warn!("Bad datagram from {from}: {what} ({withheld} more unsaid)");
+    fn wants_more(&self, input: &Input) -> bool {
+        let may_wait = self.waiting.len() < self.waiting_max;
+        let has_room = if input.is_old() {
+            may_wait
+        } else {
+            self.batches_waiting < BATCHES_WAITING_MAX && (self.batches_waiting > 0 || may_wait)
+        };
+        has_room && !self.stopping && self.stopped_by.is_none()
+    }
+}
+
+/// Outputs go out.
+impl Worker {
+    fn handle_output(&mut self, now: Now, from: SocketAddr, datagram: &[u8]) {
+        let Some(output) = self.outputs.iter_mut().find(|output| output.peer == from) else {
+            self.counts.stray += 1;
+            return self.log_bad(now, from, "a stranger's datagram");
+        };
+        let malformed = output.producer.counts().malformed;
+        output.producer.handle_datagram(now, datagram);
+        output.tell();
+        if output.producer.counts().malformed > malformed {
+            self.log_bad(now, from, "no answer to an output");
         }
+    }
+
+    /// Hands outputs over in order: one that waits holds the others back. The address of a bare datagram, if one leaves.
+    fn hand_over(&mut self, now: Now, bytes: &mut Vec<u8>) -> Option<SocketAddr> {
+        loop {
+            match self.waiting.front()? {
+                Waiting::Message { output, message, id } => {
+                    let Some(&(edge, peer)) = self.targets.get(output) else {
+                        self.waiting.pop_front();
+                        continue;
+                    };
+                    let is_sent = match self.output_kind {
+                        OutputKind::Socket => {
+                            let fits = message.len() <= protocol::DATAGRAM_BYTES_MAX;
+                            bytes.extend_from_slice(if fits { message } else { b"" });
+                            fits
+                        }
+                        OutputKind::Queue => {
+                            if self.outputs.iter().any(Output::holds_back) {
+                                return None;
+                            }
+                            let Output { producer, .. } = self.outputs.get_mut(edge)?;
+                            if !producer.room() {
+                                return None;
+                            }
+                            let pushed = producer.push(now, message, id);
+                            if let Ok(number) = pushed {
+                                self.marks.insert(edge, number + 1);
+                            }
+                            pushed.is_ok()
+                        }
+                    };
+                    if !is_sent {
+                        self.counts.too_long += 1;
+                        tracing::error!("An output of {} bytes fits in no datagram: dropped", message.len());
+                    }
+                    self.waiting.pop_front();
+                    if is_sent && self.output_kind == OutputKind::Socket {
+                        self.counts.sent += 1;
+                        return Some(peer);
+                    }
+                }
+                Waiting::EndOfInput { started } => {
+                    if self.outputs.iter().any(Output::holds_back) {
+                        return None;
+                    }
+                    self.reports.reporter.count_out(now);
+                    self.reports.reporter.record_latency(now.since_start.saturating_sub(started));
+                    self.waiting.pop_front();
+                    self.marks.clear();
+                }
+                Waiting::Begin(input) => {
+                    self.outputs.iter_mut().for_each(|output| output.producer.derive_from(input));
+                    self.waiting.pop_front();
+                    self.marks.clear();
+                }
+                Waiting::EndOfBatch(end) => {
+                    self.waiting.pop_front();
+                    self.end_batch(now, end);
+                }
+            }
+        }
+    }
+
+    /// All outputs of a batch are handed over.
+    fn end_batch(&mut self, now: Now, end: EndOfBatch) {
+        let mut marks = std::mem::take(&mut self.marks);
+        if end.came_again {
+            // Nobody remembers where the outputs of the time before went; all of them are in front of these.
+            marks = (0..).zip(&self.outputs).map(|(edge, output)| (edge, output.producer.next_sequence())).collect();
+        }
+        self.batches_waiting -= 1;
+        self.reports.reporter.count_all_out(now, end.processed);
+        self.reports.reporter.record_latencies(now.since_start.saturating_sub(end.started), end.processed);
+        self.unfinished.push(Unfinished { input: end.input, batch: end.batch, marks });
+        self.take_batches(now);
+    }
+
+    /// Finishes the batches whose outputs are all confirmed.
+    fn finish_confirmed(&mut self, now: Now) {
+        let Self { unfinished, outputs, inputs, .. } = self;
+        unfinished.retain(|Unfinished { input, batch, marks }| {
+            let confirmed = |(edge, mark): (&usize, &u64)| {
+                outputs.get(*edge).is_none_or(|output| output.producer.confirmed() >= *mark)
+            };
+            let is_done = marks.iter().all(confirmed);
+            if is_done && let Some(input) = inputs.get_mut(*input) {
+                input.consumer.finish(now, *batch);
+            }
+            !is_done
+        });
+        for input in inputs {
+            while input.consumer.poll_notice().is_some() {}
+        }
+    }
+
+    fn send(&mut self, now: Now, bytes: &mut Vec<u8>) -> Option<SocketAddr> {
+        let has_waiting = self.waiting.len() > 0;
+        for Output { peer, producer, silence_limit, .. } in &mut self.outputs {
+            if !producer.poll_transmit(now, bytes) {
+                continue;
+            }
+            let asked = producer.unanswered_probes();
+            if asked > 3 && (has_waiting || producer.unconfirmed() > 0) && silence_limit.pass(now).is_some() {
+                tracing::warn!("No answer from the queue at {peer}: outputs wait (asked {asked} times)");
+            }
+            return Some(*peer);
+        }
+        None
+    }
+
+    /// Tells the queues that no more will come, once that is so.
+    fn end_outputs(&mut self) {
+        if self.stopping && self.is_drained() {
+            self.outputs.iter_mut().filter(|output| output.is_new()).for_each(|output| output.producer.end());
+        }
+    }
+
+    /// Whether all that was taken is processed, sent and finished.
+    fn is_drained(&self) -> bool {
+        let rests = |input: &Input| input.consumer.is_settled() && input.consumer.old_gets().2 == 0;
+        self.function.is_some()
+            && self.task.is_none()
+            && self.waiting.len() == 0
+            && self.unfinished.is_empty()
+            && self.inputs.iter().all(rests)
+            && self.outputs.iter().all(|output| output.producer.unconfirmed() == 0)
+    }
+}
+
+/// What all edges of a kind have counted.
+#[derive(Default)]
+struct EdgeCounts {
+    taken: ConsumerCounts,
+    gets: u64,
+    repeated_gets: u64,
+    sent: ProducerCounts,
+    put: PutCounts,
+}
+
+/// What is told.
+impl Worker {
+    fn edge_counts(&self) -> EdgeCounts {
+        let mut sums = EdgeCounts::default();
+        for input in &self.inputs {
+            let (counts, (gets, repeats, _)) = (input.consumer.counts(), input.consumer.old_gets());
+            let taken = &mut sums.taken;
+            sums.gets += gets;
+            sums.repeated_gets += repeats;
+            for (sum, count) in [
+                (&mut taken.batches, counts.batches),
+                (&mut taken.finished, counts.finished),
+                (&mut taken.finished_late, counts.finished_late),
+                (&mut taken.finished_by_another, counts.finished_by_another),
+                (&mut taken.given_back, counts.given_back),
+                (&mut taken.unknown, counts.unknown),
+                (&mut taken.leases_lost, counts.leases_lost),
+                (&mut taken.parts_given_back, counts.parts_given_back),
+                (&mut taken.parts_lost, counts.parts_lost),
+                (&mut taken.duplicates, counts.duplicates),
+                (&mut taken.asked_again, counts.asked_again),
+                (&mut taken.malformed, counts.malformed),
+                (&mut taken.bad_checksum, counts.bad_checksum),
+                (&mut taken.requests, counts.requests),
+                (&mut taken.stray, counts.stray),
+            ] {
+                *sum += count;
+            }
+        }
+        for output in &self.outputs {
+            let (counts, put) = (output.producer.counts(), output.producer.old_counts());
+            let sent = &mut sums.sent;
+            for (sum, count) in [
+                (&mut sent.sent, counts.sent),
+                (&mut sent.confirmed, counts.confirmed),
+                (&mut sent.resent_batches, counts.resent_batches),
+                (&mut sent.refused_full, counts.refused_full),
+                (&mut sent.malformed, counts.malformed),
+                (&mut sent.bad_checksum, counts.bad_checksum),
+                (&mut sent.requests, counts.requests),
+                (&mut sent.stray, counts.stray),
+                (&mut sums.put.refused, put.refused),
+                (&mut sums.put.unconfirmed, put.unconfirmed),
+            ] {
+                *sum += count;
+            }
+        }
+        sums
     }
 
     /// The counters by name, cumulative since the node started.
     fn ledger(&self) -> Vec<(&'static str, u64)> {
-        let counts = self.counts;
+        let counts = self.counts();
+        let EdgeCounts { taken, gets, repeated_gets, sent, put } = self.edge_counts();
         let mut ledger = vec![
             ("received", counts.received),
             ("processed", counts.processed),
             ("function_errors", counts.errors),
             ("function_panics", counts.panics),
+            ("skipped_again", counts.skipped),
             ("outputs", counts.outputs),
             ("outputs_sent", counts.sent),
             ("outputs_too_long", counts.too_long),
             ("malformed", counts.malformed),
+            ("bad_checksum", taken.bad_checksum + sent.bad_checksum),
+            ("requests", taken.requests + sent.requests),
             ("stray", counts.stray),
             ("kernel_drops", counts.kernel_drops),
             ("unsent", counts.unsent),
-            ("gets", self.inputs.iter().map(|input| input.edge.gets()).sum()),
-            ("repeated_gets", self.inputs.iter().map(|input| input.edge.repeats()).sum()),
+            ("gets", gets),
+            ("repeated_gets", repeated_gets),
+            ("batches", taken.batches),
+            ("batches_again", taken.duplicates),
+            ("batches_finished", taken.finished),
+            ("batches_finished_late", taken.finished_late),
+            ("batches_finished_by_another", taken.finished_by_another),
+            ("batches_given_back", taken.given_back),
+            ("batches_outcome_unknown", taken.unknown),
+            ("leases_lost", taken.leases_lost),
+            ("asked_again", taken.asked_again),
+            ("returned", taken.parts_given_back),
+            ("returned_in_vain", taken.parts_lost),
         ];
         if self.output_kind == OutputKind::Queue {
-            let sum = |count: fn(&Output) -> u64| self.outputs.iter().map(count).sum();
+            let ended = sent.confirmed + put.refused + put.unconfirmed;
             ledger.extend([
-                ("outputs_confirmed", sum(|output| output.edge.counts().confirmed)),
-                ("outputs_refused_full", sum(|output| output.edge.counts().refused)),
-                ("outputs_unconfirmed", sum(|output| output.edge.counts().unconfirmed)),
-                ("outputs_under_way", sum(|output| output.edge.under_way())),
+                ("outputs_confirmed", sent.confirmed),
+                ("outputs_refused_full", put.refused),
+                ("outputs_unconfirmed", put.unconfirmed),
+                ("outputs_under_way", sent.sent.saturating_sub(ended)),
+                ("batches_held_back_full", sent.refused_full),
+                ("batches_resent", sent.resent_batches),
             ]);
         }
         ledger.extend(self.errors_by_name.iter().map(|(name, count)| (*name, *count)));
@@ -352,20 +702,9 @@ impl Worker {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a gauge is read by people")]
-    fn gauges(&self) -> [(&'static str, f64); 1] {
-        [("waiting", self.waiting.len() as f64)]
+    fn gauges(&self) -> [(&'static str, f64); 2] {
+        [("waiting", self.waiting.len() as f64), ("batches_unfinished", self.unfinished.len() as f64)]
     }
-}
-
-/// Asks a silent queue for its size, and says now and then that it is silent.
-fn probe(edge: &mut PutEdge, limit: &mut LogLimit, now: Now, peer: SocketAddr, bytes: &mut Vec<u8>) -> bool {
-    if !edge.poll_probe(now.since_start) {
-        return false;
-    }
-    if edge.unanswered_probes() > 3 && limit.pass(now).is_some() {
-        tracing::warn!("No answer from the queue at {peer}: outputs wait (asked {} times)", edge.unanswered_probes());
-    }
-    Request::Size.push(bytes).is_ok()
 }
 
 /// A message for the log, cut where it grows long.
@@ -376,23 +715,27 @@ fn shown(message: &[u8]) -> String {
     format!("{}{more}", text::literal(&String::from_utf8_lossy(cut)))
 }
 
+/// Why a message is among the dead letters: a refusal may quote the whole message, which is beside it there.
+fn reason(refusal: &Refusal) -> String {
+    const REASON_CHARS_MAX: usize = 200;
+    refusal.to_string().chars().take(REASON_CHARS_MAX).collect()
+}
+
 impl Machine for Worker {
     fn handle_datagram(&mut self, now: Now, port: Port, from: SocketAddr, datagram: &[u8]) {
         match port {
-            INPUT => self.handle_answer(now, from, datagram),
-            OUTPUT if self.output_kind == OutputKind::Queue => self.handle_put_answer(now, from, datagram),
+            INPUT => self.handle_input(now, from, datagram),
+            OUTPUT if self.output_kind == OutputKind::Queue => self.handle_output(now, from, datagram),
             _ => self.counts.stray += 1,
         }
     }
 
     fn handle_timeout(&mut self, now: Now) {
         for input in &mut self.inputs {
-            input.edge.handle_timeout(now.since_start);
+            input.consumer.handle_timeout(now);
         }
-        if self.output_kind == OutputKind::Queue {
-            for output in &mut self.outputs {
-                output.edge.handle_timeout(now.since_start);
-            }
+        for output in &mut self.outputs {
+            output.producer.handle_timeout(now);
         }
         if self.reports.is_due(now) {
             self.reports.close(now, &self.ledger(), &self.gauges());
@@ -400,32 +743,36 @@ impl Machine for Worker {
     }
 
     fn poll_timeout(&self) -> Option<Duration> {
-        let blocked_at = match self.waiting.front() {
-            Some(Waiting::Message { output, .. }) => Some(output),
-            _ => None,
-        };
-        let mut deadline = self.reports.poll_timeout();
-        if self.output_kind == OutputKind::Queue {
-            for (index, output) in self.outputs.iter().enumerate() {
-                let at = output.edge.poll_timeout(blocked_at == Some(index));
-                deadline = deadline.min(at.unwrap_or(deadline));
-            }
-        }
-        let wants = !self.stopping && self.waiting.len() < self.waiting_max;
-        for input in &self.inputs {
-            deadline = deadline.min(input.edge.poll_timeout(wants).unwrap_or(deadline));
-        }
-        Some(deadline)
+        let inputs = self.inputs.iter().filter_map(|input| input.consumer.poll_timeout(self.wants_more(input)));
+        let outputs = self.outputs.iter().filter_map(|output| output.producer.poll_timeout());
+        inputs.chain(outputs).chain([self.reports.poll_timeout()]).min()
     }
 
     fn poll_transmit(&mut self, now: Now, bytes: &mut Vec<u8>) -> Option<Transmit> {
-        if let Some(to) = self.send_waiting(now, bytes) {
+        if let Some(to) = self.hand_over(now, bytes) {
             return Some(Transmit { port: OUTPUT, to });
         }
+        self.end_outputs();
+        if let Some(to) = self.send(now, bytes) {
+            return Some(Transmit { port: OUTPUT, to });
+        }
+        self.finish_confirmed(now);
         if let Some(to) = self.ask(now, bytes) {
             return Some(Transmit { port: INPUT, to });
         }
         self.reports.poll_transmit(bytes)
+    }
+
+    fn poll_work(&mut self) -> Option<Work> {
+        let task = self.task.take()?;
+        Some(Box::new(move || Box::new(task.run())))
+    }
+
+    fn handle_result(&mut self, now: Now, result: WorkResult) {
+        if let Ok(applied) = result.downcast::<Applied>() {
+            self.keep_applied(now, *applied);
+            self.take_batches(now);
+        }
     }
 
     fn handle_unsent(&mut self, port: Port, _to: SocketAddr) {
@@ -441,16 +788,17 @@ impl Machine for Worker {
         self.counts.kernel_drops = self.kernel_drops.iter().sum();
     }
 
-    fn handle_stopping(&mut self, _now: Now) {
+    fn handle_stopping(&mut self, now: Now) {
         self.stopping = true;
+        for input in &mut self.inputs {
+            input.consumer.end(now);
+        }
+        self.end_outputs();
     }
 
-    /// A message that is on its way here is lost if the worker does not wait for it.
+    /// A message that is on its way here from an old queue is lost if the worker does not wait for it.
     fn is_settled(&self) -> bool {
-        let asked = self.inputs.iter().any(|input| input.edge.under_way() > 0);
-        let put =
-            self.output_kind == OutputKind::Queue && self.outputs.iter().any(|output| output.edge.under_way() > 0);
-        !asked && !put && self.waiting.len() == 0
+        self.is_drained() && self.outputs.iter().all(|output| output.producer.is_settled())
     }
 
     fn handle_stop(&mut self, now: Now) {
@@ -459,6 +807,6 @@ impl Machine for Worker {
     }
 
     fn is_done(&self) -> bool {
-        self.stopped_by.is_some()
+        self.stopped_by.is_some() || self.failure().is_some()
     }
 }

@@ -5,10 +5,11 @@ mod args;
 use std::{net::SocketAddr, process::ExitCode};
 
 use args::{Args, OnErrorDo, OutputType, RouteBy};
+use link::Guarantee;
 use machine::Transmit;
 use metrics::{Identity, LogOrder, Reports};
 use runtime::{Address, Clock, Failure, Runs, UdpPort, World};
-use worker::{METRICS, OnError, OutputKind, Plan, Route, Worker};
+use worker::{LinkPlan, METRICS, OnError, OutputKind, Plan, Route, Worker};
 
 fn main() -> ExitCode {
     runtime::run(work)
@@ -32,7 +33,13 @@ async fn work(args: Args) -> Result<(), Failure> {
         tracing::warn!("--output-type is not given: outputs leave as bare datagrams, which a queue would drop");
     }
 
-    let plan = plan(&args).await?;
+    if function.keeps_state() {
+        let name = function.name();
+        tracing::info!(
+            "{name} remembers messages, and forgets them with this process: across its death, at-least-once"
+        );
+    }
+    let plan = plan(&args, function.name()).await?;
     let output_runs = match plan.output_kind {
         OutputKind::Queue => Runs::Joined,
         OutputKind::Socket => Runs::Apart,
@@ -46,23 +53,39 @@ async fn work(args: Args) -> Result<(), Failure> {
     let reports = Reports::new(identity, LogOrder::TimeFirst, args.reporting.stats_period.0, metrics_to, clock.now());
     let mut worker = Worker::new(plan, function.start(), reports);
     runtime::drive(&mut worker, World::new(vec![input, output, metrics]).clock(clock)).await?;
+    if let Some(failure) = worker.failure() {
+        return Err(Failure::new(failure));
+    }
     match worker.stopped_by() {
         Some(refusal) => Err(Failure::new(format!("stopped at a message that the function refuses: {refusal}"))),
         None => Ok(()),
     }
 }
 
-async fn plan(args: &Args) -> Result<Plan, Failure> {
+async fn plan(args: &Args, function: &str) -> Result<Plan, Failure> {
+    let inputs = resolve(&args.input_address).await?;
+    let outputs = resolve(&args.output_address).await?;
+    let output_kind = match args.output_type {
+        Some(OutputType::Queue) => OutputKind::Queue,
+        Some(OutputType::Socket) | None => OutputKind::Socket,
+    };
+    if output_kind == OutputKind::Socket && args.guarantee.is_some_and(|floor| floor > Guarantee::AtMostOnce) {
+        return Err(Failure::usage("--guarantee: what goes to sockets is not confirmed; give --output-type queue"));
+    }
+    let link = LinkPlan {
+        identity: runtime::random_seed(),
+        stage: function.to_owned(),
+        floor: args.guarantee,
+        lease: args.lease.0,
+        datagram_bytes_max: args.mtu.map_or_else(|| datagram_bytes_max(&inputs, &outputs), usize::from),
+    };
     Ok(Plan {
-        inputs: resolve(&args.input_address).await?,
-        outputs: resolve(&args.output_address).await?,
-        output_kind: match args.output_type {
-            Some(OutputType::Queue) => OutputKind::Queue,
-            Some(OutputType::Socket) | None => OutputKind::Socket,
-        },
+        inputs,
+        outputs,
+        output_kind,
         route: match args.route {
             RouteBy::Choice => Route::Choice,
-            RouteBy::Random => Route::random(args.seed.unwrap_or_else(runtime::random_seed)),
+            RouteBy::Random => Route::random(args.seed.unwrap_or_else(runtime::random_seed), args.seed.unwrap_or(0)),
         },
         under_way_max: args.in_flight,
         rest_min: args.delay.0,
@@ -70,7 +93,15 @@ async fn plan(args: &Args) -> Result<Plan, Failure> {
             OnErrorDo::Continue => OnError::Continue,
             OnErrorDo::Stop => OnError::Stop,
         },
+        link,
     })
+}
+
+/// On one machine as much as a datagram can hold; on a network what every path carries in one piece.
+fn datagram_bytes_max(inputs: &[SocketAddr], outputs: &[SocketAddr]) -> usize {
+    const ON_A_NETWORK: usize = 1_200;
+    let is_near = inputs.iter().chain(outputs).all(|peer| peer.ip().is_loopback());
+    if is_near { protocol::DATAGRAM_BYTES_MAX } else { ON_A_NETWORK }
 }
 
 async fn resolve(addresses: &[Address]) -> Result<Vec<SocketAddr>, Failure> {

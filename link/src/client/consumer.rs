@@ -11,7 +11,7 @@ use protocol::{
     DATAGRAM_BYTES_MAX,
     call::{Call, CallError},
     frame,
-    link::{Answer, Ask, Deq, Durability, GiveBack, LinkError, Msg, Welcome},
+    link::{Answer, Ask, Deq, Durability, GiveBack, Lease, LinkError, Msg, Welcome},
     verb::Request as OldRequest,
 };
 
@@ -22,7 +22,7 @@ use super::{
     discovery::{Discovery, Identity, Known, Verdict, identity, is_size},
     finishing::Finishing,
     guarantee::{Failure, Guarantee, meets},
-    holding::{Fenced, Holding},
+    holding::{Done, Fenced, Holding},
     old_input::OldInput,
     rtt::Rtt,
     tokens::Tokens,
@@ -149,13 +149,33 @@ impl Consumer {
         self.ready.pop_front()
     }
 
-    /// A batch's messages are done with. An id that is not held is ignored.
+    /// A batch's messages are done with, but for those that were given back or buried one by one. An id that is not held is
+    /// ignored.
     pub fn finish(&mut self, now: Now, id: u64) {
         let now = now.since_start;
         let Some(held) = self.holding.remove(id) else { return };
         let Some(lease) = held.lease else { return self.end_batch(id, Outcome::Finished) };
         let wait = if self.has_more { RIDE_WAIT } else { Duration::ZERO };
-        self.finishing.push(id, lease, now + wait);
+        if held.parts.is_empty() {
+            return self.finishing.push(id, lease, now + wait);
+        }
+        let mut kept = without(lease, held.parts);
+        let Some(last) = kept.pop() else { return self.end_batch(id, Outcome::GivenBack) };
+        for part in kept {
+            self.finishing.push_part(part, now + wait);
+        }
+        self.finishing.push(id, last, now + wait);
+    }
+
+    /// One message of a batch that is held goes to the dead letters. The reason is for people. What is not held or has no
+    /// lease is ignored, and so is a message that has gone back already; whether it was none of these.
+    pub fn bury(&mut self, now: Now, id: u64, offset: u64, reason: &str) -> bool {
+        self.holding.give_back_one(now.since_start, id, offset, GiveBack::Dead, reason)
+    }
+
+    /// One message of a batch that is held has failed and goes back, as in [`bury`](Self::bury).
+    pub fn fail_one(&mut self, now: Now, id: u64, offset: u64, reason: &str) -> bool {
+        self.holding.give_back_one(now.since_start, id, offset, GiveBack::Counted, reason)
     }
 
     /// A batch goes back, not to be given out again before `delay` is over. The reason is for people. An id that is not
@@ -211,6 +231,12 @@ impl Consumer {
             (Stage::Old, _) => Some(Guarantee::AtMostOnce),
             (_, peer) => peer.map(|_| Guarantee::ExactlyOnce),
         }
+    }
+
+    /// GETs to a queue that speaks the verbs of 2016 only: how many left, how many were repeated, and how many are under
+    /// way.
+    pub fn old_gets(&self) -> (u64, u64, u32) {
+        self.old.gets()
     }
 
     /// Why the edge has given up, if it has.
@@ -384,10 +410,12 @@ impl Consumer {
     }
 
     fn handle_done(&mut self, now: Duration, token: u64) {
-        let Some((ended, sent_at)) = self.holding.handle_done(now, token) else { return };
+        let Some((done, sent_at)) = self.holding.handle_done(now, token) else { return };
         self.rtt.sample(now.saturating_sub(sent_at));
-        if let Some(id) = ended {
-            self.end_batch(id, Outcome::GivenBack);
+        match done {
+            Done::Touch => {}
+            Done::Return(id) => self.end_batch(id, Outcome::GivenBack),
+            Done::Part => self.counts.parts_given_back += 1,
         }
     }
 
@@ -398,6 +426,7 @@ impl Consumer {
                 self.notices.push_back(Notice::Lost(id));
             }
             Some(Fenced::Returning(id)) => self.end_batch(id, Outcome::Lost),
+            Some(Fenced::Part) => self.counts.parts_lost += 1,
             None => {}
         }
     }
@@ -414,7 +443,7 @@ impl Consumer {
                     self.go_old(now);
                 }
             }
-            Stage::Old if now < self.old.quiet_until() && is_size(text) => self.counts.stray += 1,
+            Stage::Old if self.old.is_quiet(now) && is_size(text) => self.counts.stray += 1,
             Stage::Old => self.take_old(now, text),
             _ if self.old.may_be_late(now) => self.take_old(now, text),
             _ => self.counts.stray += 1,
@@ -660,6 +689,21 @@ impl Consumer {
         let least = if self.has_more { WINDOW_MIN.min(self.plan.deliveries_max) } else { 1 };
         self.window = (self.window / 2).max(least).max(1);
     }
+}
+
+/// What is left of a lease without these offsets.
+fn without(lease: Lease, mut offsets: Vec<u64>) -> Vec<Lease> {
+    offsets.sort_unstable();
+    let end = lease.first + lease.count;
+    let mut first = lease.first;
+    let mut left = Vec::new();
+    for offset in offsets.into_iter().chain([end]) {
+        if offset > first {
+            left.push(Lease { first, count: offset - first, ..lease });
+        }
+        first = offset + 1;
+    }
+    left
 }
 
 /// Whose messages these are.

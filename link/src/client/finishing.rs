@@ -20,6 +20,7 @@ pub(super) struct Finishing {
 /// Batches that follow one another, so that one lease names them all.
 #[derive(Debug)]
 struct Entry {
+    /// None for a part of a batch beside the one that is told of.
     ids: Range<u64>,
     lease: Lease,
     request: Request,
@@ -52,6 +53,11 @@ impl Finishing {
             }
             _ => self.entries.push(Entry { ids: id..id + 1, lease, request: Request::due(at) }),
         }
+    }
+
+    /// A part of a batch is finished, of which another part tells.
+    pub(super) fn push_part(&mut self, lease: Lease, at: Duration) {
+        self.entries.push(Entry { ids: 0..0, lease, request: Request::due(at) });
     }
 
     /// Whether one has waited long enough to go by itself.

@@ -11,6 +11,8 @@ use super::{consumer::Outcome, request::Request};
 pub(super) struct Held {
     id: u64,
     pub(super) lease: Option<Lease>,
+    /// Messages of it that have gone back one by one, by their offsets.
+    pub(super) parts: Vec<u64>,
     /// The next TOUCH; none once the lease is lost, or without one.
     touch: Option<Request>,
 }
@@ -18,7 +20,8 @@ pub(super) struct Held {
 /// A batch that goes back to the queue, until the queue has said so.
 #[derive(Debug)]
 pub(super) struct Return {
-    id: u64,
+    /// None if it is one message of a batch.
+    id: Option<u64>,
     pub(super) lease: Lease,
     pub(super) how: GiveBack,
     pub(super) delay_ms: u64,
@@ -53,7 +56,7 @@ impl Holding {
     /// A batch has come.
     pub(super) fn push(&mut self, id: u64, lease: Option<Lease>, now: Duration) {
         let touch = lease.map(|_| Request::due(now + self.touch_after));
-        self.held.push(Held { id, lease, touch });
+        self.held.push(Held { id, lease, parts: Vec::new(), touch });
     }
 
     /// A batch is not held any more.
@@ -73,7 +76,23 @@ impl Holding {
     ) {
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let request = Request::due(now);
+        let id = Some(id);
         self.returns.push(Return { id, lease, how, delay_ms, reason: reason.as_bytes().to_vec(), request });
+    }
+
+    /// One message of a batch goes back, while the others stay. Whether it could.
+    pub(super) fn give_back_one(&mut self, now: Duration, id: u64, offset: u64, how: GiveBack, reason: &str) -> bool {
+        let Some(held) = self.held.iter_mut().find(|held| held.id == id) else { return false };
+        let is_part = |lease: &Lease| offset >= lease.first && offset - lease.first < lease.count;
+        let Some(lease) = held.lease.filter(is_part) else { return false };
+        if held.parts.contains(&offset) {
+            return false;
+        }
+        held.parts.push(offset);
+        let lease = Lease { first: offset, count: 1, ..lease };
+        let (request, reason) = (Request::due(now), reason.as_bytes().to_vec());
+        self.returns.push(Return { id: None, lease, how, delay_ms: 0, reason, request });
+        true
     }
 
     /// One that is to be given back now.
@@ -88,15 +107,15 @@ impl Holding {
     }
 
     /// The queue has done what was asked with this token. What came to its end by that, and when it was asked.
-    pub(super) fn handle_done(&mut self, now: Duration, token: u64) -> Option<(Option<u64>, Duration)> {
+    pub(super) fn handle_done(&mut self, now: Duration, token: u64) -> Option<(Done, Duration)> {
         let touched = self.held.iter_mut().filter_map(|held| held.touch.as_mut());
         if let Some(touch) = touched.into_iter().find(|touch| touch.is_answered_by(token)) {
             let sent_at = touch.sent_at();
             *touch = Request::due(now + self.touch_after);
-            return Some((None, sent_at));
+            return Some((Done::Touch, sent_at));
         }
         let back = self.take_return(token)?;
-        Some((Some(back.id), back.request.sent_at()))
+        Some((back.id.map_or(Done::Part, Done::Return), back.request.sent_at()))
     }
 
     /// The attempt was over when this was asked.
@@ -106,7 +125,7 @@ impl Holding {
             held.touch = None;
             return Some(Fenced::Held(held.id));
         }
-        self.take_return(token).map(|back| Fenced::Returning(back.id))
+        self.take_return(token).map(|back| back.id.map_or(Fenced::Part, Fenced::Returning))
     }
 
     fn take_return(&mut self, token: u64) -> Option<Return> {
@@ -138,7 +157,7 @@ impl Holding {
 
     /// Nobody will ever say what became of those that go back.
     pub(super) fn forget_returns(&mut self, mut ended: impl FnMut(u64, Outcome)) {
-        self.returns.drain(..).for_each(|back| ended(back.id, Outcome::Unknown));
+        self.returns.drain(..).filter_map(|back| back.id).for_each(|id| ended(id, Outcome::Unknown));
     }
 }
 
@@ -149,4 +168,17 @@ pub(super) enum Fenced {
     Held(u64),
     /// That of a batch which was to go back.
     Returning(u64),
+    /// That of one message of a batch, which was to go back.
+    Part,
+}
+
+/// What the queue has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Done {
+    /// It has extended a lease.
+    Touch,
+    /// It has taken this batch back.
+    Return(u64),
+    /// It has taken one message of a batch back.
+    Part,
 }

@@ -28,6 +28,8 @@ pub(super) struct OldInput {
     /// How many GETs had been repeated when the queue was last asked who it is.
     repeats: u64,
     is_idle: bool,
+    /// Whether a GET has left since the queue last said that it is an old one.
+    has_asked: bool,
 }
 
 impl OldInput {
@@ -41,6 +43,7 @@ impl OldInput {
             stop_at: Duration::ZERO,
             repeats: 0,
             is_idle: false,
+            has_asked: false,
         }
     }
 
@@ -51,11 +54,12 @@ impl OldInput {
         self.stop_at = now + PROBE_EVERY.1;
         self.repeats = self.edge.repeats();
         self.is_idle = false;
+        self.has_asked = false;
     }
 
-    /// Until when a size that comes is no message.
-    pub(super) fn quiet_until(&self) -> Duration {
-        self.quiet_until
+    /// Whether a size that comes is no message.
+    pub(super) fn is_quiet(&self, now: Duration) -> bool {
+        now < self.quiet_until || !self.has_asked
     }
 
     /// Whether to send a GET now; if so, that is taken as done.
@@ -63,6 +67,7 @@ impl OldInput {
         let get = (self.quiet_until..self.stop_at).contains(&now) && self.edge.poll_get(now);
         if get {
             self.under_way += 1;
+            self.has_asked = true;
             self.last_get = Some(now);
         }
         get
@@ -91,6 +96,11 @@ impl OldInput {
     /// Whether a text that comes now may be a message that a GET has taken away.
     pub(super) fn may_be_late(&self, now: Duration) -> bool {
         self.last_get.is_some_and(|at| now < at + LATE_MAX)
+    }
+
+    /// How many GETs left, how many of them were repeated, and how many are under way.
+    pub(super) fn gets(&self) -> (u64, u64, u32) {
+        (self.edge.gets(), self.edge.repeats(), self.edge.under_way())
     }
 
     /// Time has passed.

@@ -72,5 +72,5 @@ fn an_interrupted_feeder_says_what_it_has_done() {
     std::io::Write::write_all(&mut stdin, b"one\ntwo\n").unwrap();
     let client = Client::to(mq.address());
     trials::wait_until("two messages", || client.size() == 2);
-    check(&feeder.stop(Signal::INT), "sent 2, confirmed 2, refused 0, unconfirmed 0");
+    check(&feeder.stop(Signal::INT), "sent 2, confirmed 2, resumed 0, resent 0, unconfirmed 0");
 }

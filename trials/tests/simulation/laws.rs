@@ -4,7 +4,10 @@
 //! The net stands outside: what it lost never came, what it doubled came twice, what it garbled came garbled. So nothing
 //! is forgiven here.
 
-use std::{collections::VecDeque, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+};
 
 use feeder::Entry;
 use functions::{Function, Outputs};
@@ -77,15 +80,17 @@ pub(crate) struct Work {
 }
 
 /// A worker hands each message that comes to its function and sends what the function gives, in order, once.
+///
+/// Before it asks a queue for messages it asks, with a SIZE that costs none, what the queue speaks.
 pub(crate) fn worker(work: &Work, passed: &[Passed], books: &Books) -> Result<(), Breach> {
     let mut model = WorkerModel::new(work);
     for event in passed {
         match event {
-            Passed::Came { port: worker::INPUT, bytes, .. } => model.take(bytes),
+            Passed::Came { port: worker::INPUT, from, bytes } => model.take(*from, bytes),
             Passed::Came { port: worker::OUTPUT, bytes, .. } => model.take_put_answer(bytes),
             Passed::Left { port: worker::INPUT, to, bytes } => {
-                expect_equal("asks with", &Request::parse(bytes), &Ok(Request::Get))?;
                 expect_equal("asks one of its inputs", &work.inputs.contains(to), &true)?;
+                model.asks(*to, bytes)?;
             }
             Passed::Left { port: worker::OUTPUT, to, bytes } => model.expect_output(*to, bytes)?,
             _ => {}
@@ -93,6 +98,8 @@ pub(crate) fn worker(work: &Work, passed: &[Passed], books: &Books) -> Result<()
     }
     let Books::Worker(kept) = books else { return Err("keeps no books".to_owned()) };
     model.counts.kernel_drops = kept.kernel_drops;
+    // Answers to what the process before had asked, and sizes that came twice.
+    model.counts.stray = kept.stray;
     expect_equal("counts", kept, &model.counts)?;
     expect_equal(
         "received = processed + errors + panics",
@@ -101,8 +108,26 @@ pub(crate) fn worker(work: &Work, passed: &[Passed], books: &Books) -> Result<()
     )
 }
 
+/// What a worker knows of a queue.
+#[derive(Debug, Default)]
+struct Known {
+    /// Plain sizes that came since it last asked who the queue is; so many tell that it is an old one.
+    sizes: u32,
+    sizes_wanted: u32,
+    /// Whether it has asked for a message since it knows, and ever.
+    has_asked: bool,
+    has_ever_asked: bool,
+}
+
+impl Known {
+    fn is_known(&self) -> bool {
+        self.sizes >= self.sizes_wanted
+    }
+}
+
 struct WorkerModel<'a> {
     work: &'a Work,
+    known: BTreeMap<SocketAddr, Known>,
     function: Function,
     given: Outputs,
     due: VecDeque<(SocketAddr, Vec<u8>)>,
@@ -111,8 +136,11 @@ struct WorkerModel<'a> {
 
 impl<'a> WorkerModel<'a> {
     fn new(work: &'a Work) -> Self {
+        const SIZES_OF_AN_OLD_QUEUE: u32 = 5;
+        let unknown = || Known { sizes_wanted: SIZES_OF_AN_OLD_QUEUE, ..Known::default() };
         Self {
             work,
+            known: work.inputs.iter().map(|input| (*input, unknown())).collect(),
             function: functions::find(work.function).unwrap().start(),
             given: Outputs::default(),
             due: VecDeque::new(),
@@ -120,9 +148,28 @@ impl<'a> WorkerModel<'a> {
         }
     }
 
-    fn take(&mut self, answer: &[u8]) {
+    fn asks(&mut self, queue: SocketAddr, request: &[u8]) -> Result<(), Breach> {
+        let Some(known) = self.known.get_mut(&queue) else { return Ok(()) };
+        match Request::parse(request) {
+            Ok(Request::Get) => {
+                (known.has_asked, known.has_ever_asked) = (true, true);
+                expect_equal("knows whom it asks", &known.is_known(), &true)
+            }
+            other => {
+                if known.is_known() {
+                    *known = Known { sizes_wanted: 1, has_ever_asked: known.has_ever_asked, ..Known::default() };
+                }
+                expect_equal("asks with", &other, &Ok(Request::Size))
+            }
+        }
+    }
+
+    fn take(&mut self, queue: SocketAddr, answer: &[u8]) {
+        let Some(known) = self.known.get_mut(&queue) else { return };
         match frame::only(answer) {
             Ok(b"") => {}
+            Ok(size) if !known.has_asked && size.iter().all(u8::is_ascii_digit) => known.sizes += 1,
+            Ok(_) if !known.is_known() && !known.has_ever_asked => {}
             Ok(message) => self.process(message),
             Err(_) => self.counts.malformed += 1,
         }
@@ -143,10 +190,9 @@ impl<'a> WorkerModel<'a> {
         }
     }
 
+    /// What is a frame and no answer came to the process before, or was garbled: it is not counted as malformed.
     fn take_put_answer(&mut self, answer: &[u8]) {
-        let is_answer =
-            |text: &[u8]| PutAnswer::parse(text).is_some() || !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-        if !frame::only(answer).is_ok_and(is_answer) {
+        if frame::only(answer).is_err() {
             self.counts.malformed += 1;
         }
     }

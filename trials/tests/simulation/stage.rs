@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use feeder::Pace;
-use link::Window;
+use link::{ProducerPlan, SendLimits};
 use machine::{Machine as _, Now, Port, Transmit};
 use metrics::{Identity, LogOrder, Reports};
 use rand::{SeedableRng as _, rngs::SmallRng};
 use simnet::{Garbled, Mailbox, Net, NodeId, State};
 use udp_client::{Client, Style};
-use worker::{OnError, Plan, Route};
+use worker::{LinkPlan, OnError, Plan, Route};
 
 use crate::{
     findings::{Check, Finding, Tally},
@@ -202,9 +202,18 @@ impl Stage {
                 Box::new(sink::Sink::new(1, sink::Messages::Printed, self.reports(place, "Sink", sink::METRICS)))
             }
             Role::Feeder(queue, pace) => {
+                let delivery = feeder::Delivery::Link(ProducerPlan {
+                    producer: u128::from(place.host),
+                    nonce: (self.lives.len() as u64) << 32,
+                    stage: String::new(),
+                    floor: None,
+                    datagram_bytes_max: 65_507,
+                    limits: SendLimits::default(),
+                    puts_max: 128,
+                });
                 let plan = feeder::Plan {
                     queue: *queue,
-                    window: Window::AtMost(128),
+                    delivery,
                     format: feeder::Format::Fix,
                     pace: *pace,
                     messages_max: u64::MAX,
@@ -240,6 +249,13 @@ impl Stage {
             under_way_max: if self.seed.is_multiple_of(2) { 64 } else { 3 },
             rest_min: Duration::from_micros(1),
             on_error: OnError::Continue,
+            link: LinkPlan {
+                identity: self.seed << 16 | (self.lives.len() + self.places.len()) as u64,
+                stage: work.function.to_owned(),
+                floor: None,
+                lease: Duration::from_secs(5),
+                datagram_bytes_max: protocol::DATAGRAM_BYTES_MAX,
+            },
         }
     }
 }

@@ -72,6 +72,10 @@ pub struct ConsumerCounts {
     pub unknown: u64,
     /// Leases that ended while their batch was held.
     pub leases_lost: u64,
+    /// Messages that were given back or buried one by one.
+    pub parts_given_back: u64,
+    /// Messages that were to go back one by one when their lease had ended, or had gone before.
+    pub parts_lost: u64,
     /// Batches that came again.
     pub duplicates: u64,
     /// Deliveries whose lease ended before they came.

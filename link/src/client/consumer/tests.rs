@@ -520,3 +520,15 @@ fn a_planted_fault_asks_once() {
     edge.wait(10_000);
     assert!(edge.sent().is_empty() && edge.consumer.poll_timeout(true).is_none());
 }
+
+#[test]
+fn what_went_back_one_by_one_is_not_finished() {
+    let lease = Lease { boot: 1, first: 10, count: 5, attempt: 2 };
+    let left = |offsets: &[u64]| -> Vec<(u64, u64)> {
+        without(lease, offsets.to_vec()).into_iter().map(|lease| (lease.first, lease.count)).collect()
+    };
+    assert_eq!(left(&[]), [(10, 5)]);
+    assert_eq!(left(&[14, 10]), [(11, 3)]);
+    assert_eq!(left(&[12]), [(10, 2), (13, 2)]);
+    assert_eq!(left(&[10, 11, 12, 13, 14]), []);
+}

@@ -1,0 +1,141 @@
+//! Which messages of a queue a worker has applied, so that it never applies one again while it lives.
+
+use std::collections::BTreeMap;
+
+use link::Batch;
+
+/// What is known of one queue's messages, from its low water on.
+#[derive(Debug, Default)]
+pub(crate) struct AppliedMessages {
+    /// The queue's node and generation; offsets of another mean other messages.
+    source: Option<(u64, u64)>,
+    /// The first offset of each range, and the one after its last.
+    ranges: BTreeMap<u64, u64>,
+    /// Why messages were refused. They are among the applied ones.
+    refused: BTreeMap<u64, String>,
+}
+
+impl AppliedMessages {
+    /// Prepares for this batch: its queue may be another by now, and below its low water nothing comes again.
+    pub(crate) fn begin(&mut self, batch: &Batch) {
+        let source = (batch.node, batch.generation);
+        if self.source != Some(source) {
+            *self = Self { source: Some(source), ..Self::default() };
+        }
+        let low_water = batch.low_water;
+        while let Some((&first, &end)) = self.ranges.first_key_value()
+            && first < low_water
+        {
+            self.ranges.remove(&first);
+            if end > low_water {
+                self.ranges.insert(low_water, end);
+            }
+        }
+        self.refused = self.refused.split_off(&low_water);
+    }
+
+    /// Whether this message has been applied.
+    pub(crate) fn contains(&self, offset: u64) -> bool {
+        self.ranges.range(..=offset).next_back().is_some_and(|(_, end)| *end > offset)
+    }
+
+    /// This message is being applied.
+    pub(crate) fn insert(&mut self, offset: u64) {
+        if self.contains(offset) {
+            return;
+        }
+        let before = self.ranges.range(..offset).next_back().filter(|(_, end)| **end == offset);
+        let first = before.map_or(offset, |(first, _)| *first);
+        let end = self.ranges.remove(&(offset + 1)).unwrap_or(offset + 1);
+        self.ranges.insert(first, end);
+    }
+
+    /// This message was not applied after all.
+    pub(crate) fn remove(&mut self, offset: u64) {
+        let Some((&first, &end)) = self.ranges.range(..=offset).next_back().filter(|(_, end)| **end > offset) else {
+            return;
+        };
+        self.ranges.remove(&first);
+        if first < offset {
+            self.ranges.insert(first, offset);
+        }
+        if offset + 1 < end {
+            self.ranges.insert(offset + 1, end);
+        }
+    }
+
+    /// This message was refused.
+    pub(crate) fn refuse(&mut self, offset: u64, reason: String) {
+        self.refused.insert(offset, reason);
+    }
+
+    /// Why this message was refused, if it was.
+    pub(crate) fn refusal(&self, offset: u64) -> Option<&str> {
+        self.refused.get(&offset).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
+
+    use super::*;
+
+    fn batch(generation: u64, low_water: u64) -> Batch {
+        Batch {
+            id: 1,
+            lease: None,
+            frames: Vec::new(),
+            first_offset: low_water,
+            count: 1,
+            attempt: 1,
+            node: 1,
+            generation,
+            low_water,
+            origin_us: 0,
+        }
+    }
+
+    #[test]
+    fn ranges_are_what_a_set_would_be() {
+        let mut chance = SmallRng::seed_from_u64(1);
+        let (mut applied, mut set) = (AppliedMessages::default(), BTreeSet::new());
+        applied.begin(&batch(1, 0));
+        let mut low_water = 0;
+        for _ in 0..20_000 {
+            let offset = low_water + chance.random_range(0..40);
+            match chance.random_range(0..10) {
+                0 => {
+                    applied.remove(offset);
+                    set.remove(&offset);
+                }
+                1 => {
+                    low_water += chance.random_range(0..3);
+                    applied.begin(&batch(1, low_water));
+                    set = set.split_off(&low_water);
+                }
+                _ => {
+                    applied.insert(offset);
+                    set.insert(offset);
+                }
+            }
+            for offset in low_water.saturating_sub(3)..low_water + 45 {
+                assert_eq!(applied.contains(offset), set.contains(&offset));
+            }
+            assert!(applied.ranges.len() <= set.len(), "ranges are joined");
+        }
+    }
+
+    #[test]
+    fn another_generation_has_other_messages() {
+        let mut applied = AppliedMessages::default();
+        applied.begin(&batch(1, 0));
+        applied.insert(5);
+        applied.refuse(5, "no".to_owned());
+        assert_eq!((applied.contains(5), applied.refusal(5)), (true, Some("no")));
+        applied.begin(&batch(2, 0));
+        assert_eq!((applied.contains(5), applied.refusal(5)), (false, None));
+    }
+}
