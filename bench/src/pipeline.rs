@@ -50,7 +50,7 @@ pub(crate) fn market_spread(messages: u64) -> Result<Rate, Failed> {
     let sink = Node::listening(sink)?;
     let queue = mq()?;
     let mut worker = program("worker")?;
-    worker.args(["--function", "marketspread", "--output-type", "socket"]);
+    worker.args(["--function", "marketspread", "--output-type", "queue"]);
     worker.args(["--input-address", &queue.address.to_string(), "--output-address", &sink.address.to_string()]);
     let mut worker = worker.stderr(Stdio::null()).spawn()?;
 
