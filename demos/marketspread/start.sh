@@ -25,7 +25,7 @@ fi
 
 start sink sink --address 127.0.0.1:0 "${shown[@]}" "${metrics[@]}" --vuid MARKET_SPREAD >"$scratch/answers"
 start queue mq --address 127.0.0.1:0 "${metrics[@]}" --vuid NODE_1
-start worker worker --function marketspread --output-type socket "${metrics[@]}" --vuid NODE_2 \
+start worker worker --function marketspread --output-type queue "${metrics[@]}" --vuid NODE_2 \
     --input-address "$(address queue)" --output-address "$(address sink)"
 
 if [ "$mode" = --once ]; then

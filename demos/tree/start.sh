@@ -20,7 +20,7 @@ for queue in trunk left right; do
     start $queue mq --address 127.0.0.1:0 "${metrics[@]}" --vuid $queue
 done
 for queue in left right; do
-    start worker-$queue worker --function marketspread --output-type socket "${metrics[@]}" --vuid worker-$queue \
+    start worker-$queue worker --function marketspread --output-type queue "${metrics[@]}" --vuid worker-$queue \
         --input-address "$(address $queue)" --output-address "$(address sink)"
 done
 routers=1

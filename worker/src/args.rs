@@ -84,7 +84,7 @@ const EXAMPLES: &str = "\
 Examples:
   worker --function pong --output-type queue              pong on the queue at 127.0.0.1:10000
   worker --function marketspread --input-address 127.0.0.1:10000 \\
-         --output-address 127.0.0.1:5000 --output-type socket      from a queue to a sink
+         --output-address 127.0.0.1:5000 --output-type queue       from a queue to a sink
   worker --function fixrouter --output-type queue \\
          --output-address 127.0.0.1:10001 --output-address 127.0.0.1:10002   one symbol, one queue
 
