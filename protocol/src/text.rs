@@ -71,6 +71,14 @@ pub fn literal(text: &str) -> String {
     out
 }
 
+/// Any bytes as a [`literal`] for a log line: at most 200 of them, and what is no UTF-8 replaced.
+pub fn shown(bytes: &[u8]) -> String {
+    const SHOWN_BYTES_MAX: usize = 200;
+    let cut = bytes.get(..SHOWN_BYTES_MAX).unwrap_or(bytes);
+    let more = if cut.len() < bytes.len() { "..." } else { "" };
+    format!("{}{more}", literal(&String::from_utf8_lossy(cut)))
+}
+
 /// What Rust's `Debug` shows as it is, Python shows as it is: both follow Unicode's categories. The combining marks that
 /// `Debug` escapes for its own readability are printable.
 fn is_printable(c: char) -> bool {
@@ -169,6 +177,12 @@ mod tests {
         ] {
             assert_eq!(literal(text), shown);
         }
+    }
+
+    #[test]
+    fn bytes_are_cut_in_the_log() {
+        assert_eq!(shown(b"it's \xff"), "\"it's \u{fffd}\"");
+        assert_eq!(shown(&[b'x'; 201]), format!("'{}'...", "x".repeat(200)));
     }
 
     #[test]

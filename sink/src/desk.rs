@@ -70,27 +70,8 @@ impl Desk {
             Fault::FutureFeedTime { .. } => &mut self.counts.future_feed_time,
         } += 1;
         if let Some(withheld) = self.bad_limit.pass(now) {
-            let message = shown(message);
+            let message = text::shown(message);
             tracing::error!("Error encountered when processing: {message}: {fault} ({withheld} more unsaid)");
         }
-    }
-}
-
-/// A message for the log, cut where it grows long.
-fn shown(message: &[u8]) -> String {
-    const SHOWN_BYTES_MAX: usize = 200;
-    let cut = message.get(..SHOWN_BYTES_MAX).unwrap_or(message);
-    let more = if cut.len() < message.len() { "..." } else { "" };
-    format!("{}{more}", text::literal(&String::from_utf8_lossy(cut)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_is_cut_in_the_log() {
-        assert_eq!(shown(b"it's \xff"), "\"it's \u{fffd}\"");
-        assert_eq!(shown(&[b'x'; 201]), format!("'{}'...", "x".repeat(200)));
     }
 }

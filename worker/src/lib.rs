@@ -412,7 +412,7 @@ impl Worker {
         self.counts.errors += 1;
         *self.errors_by_name.entry(refusal.name()).or_default() += 1;
         if let Some(withheld) = self.error_limit.pass(now) {
-            let message = shown(message);
+            let message = text::shown(message);
             tracing::error!("Error encountered when processing: {message}: {refusal} ({withheld} more unsaid)");
         }
         if self.on_error == OnError::Stop {
@@ -422,7 +422,7 @@ impl Worker {
 
     fn note_panic(&mut self, message: &[u8]) {
         self.counts.panics += 1;
-        tracing::error!("The function panicked at {}", shown(message));
+        tracing::error!("The function panicked at {}", text::shown(message));
     }
 
     fn ask(&mut self, now: Now, bytes: &mut Vec<u8>) -> Option<SocketAddr> {
@@ -705,14 +705,6 @@ impl Worker {
     fn gauges(&self) -> [(&'static str, f64); 2] {
         [("waiting", self.waiting.len() as f64), ("batches_unfinished", self.unfinished.len() as f64)]
     }
-}
-
-/// A message for the log, cut where it grows long.
-fn shown(message: &[u8]) -> String {
-    const SHOWN_BYTES_MAX: usize = 200;
-    let cut = message.get(..SHOWN_BYTES_MAX).unwrap_or(message);
-    let more = if cut.len() < message.len() { "..." } else { "" };
-    format!("{}{more}", text::literal(&String::from_utf8_lossy(cut)))
 }
 
 /// Why a message is among the dead letters: a refusal may quote the whole message, which is beside it there.
