@@ -16,7 +16,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "COUNT", default_value = "10M")]
     pub(crate) messages_max: Count,
     /// Refuse further messages when they take so much room, each with 64 bytes of overhead (64MiB, 2GB)
-    #[arg(long, value_name = "BYTES", default_value = "1GiB")]
+    #[arg(long, value_name = "BYTES", default_value = "1GiB", value_parser = bytes_max)]
     pub(crate) bytes_max: Bytes,
     #[command(flatten)]
     pub(crate) allow: runtime::Allow,
@@ -24,6 +24,13 @@ pub(crate) struct Args {
     pub(crate) reporting: Reporting,
     #[command(flatten)]
     pub(crate) logging: Logging,
+}
+
+/// So many that any message finds room once the queue is empty.
+fn bytes_max(text: &str) -> Result<Bytes, String> {
+    let bytes: Bytes = text.parse().map_err(|error| format!("{error}"))?;
+    let least = mq::BYTES_MAX_LEAST;
+    if bytes.0 < least { Err(format!("the longest message takes {least}: give that or more")) } else { Ok(bytes) }
 }
 
 const EXAMPLES: &str = "\

@@ -32,6 +32,9 @@ pub struct Limits {
     pub bytes_max: u64,
 }
 
+/// The least [`bytes_max`](Limits::bytes_max) with which every message finds room in an empty queue.
+pub const BYTES_MAX_LEAST: u64 = ServerLimits::BYTES_MAX_LEAST;
+
 /// What came of the requests and messages since the node started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -408,6 +411,8 @@ mod tests {
         protocol::link::push_discovery(42, &mut datagram);
         let answer = ask(&mut queue, &datagram).unwrap();
         let (token, welcome) = protocol::link::Welcome::parse(&answer).unwrap();
-        assert_eq!((token, welcome.node, welcome.size), (42, 7, 0));
+        assert_eq!((token, welcome.node, welcome.size, welcome.batch_messages_max), (42, 7, 0, 1_000));
+        let garbled = b"218SIZE:?v2 c=f23aa2ae r=42";
+        assert_eq!(ask(&mut queue, garbled), Some(b"0".to_vec()), "a SIZE like any");
     }
 }

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::frame;
+
 /// A call's frame begins with `4` and four digits, so that its length can be written last.
 const FRAME_HEADER_BYTES: usize = 5;
 
@@ -118,6 +120,22 @@ fn checksum(verb: &[u8], rest: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(verb), rest)
 }
 
+/// Appends a short text as a frame, with a checksum like a call's between its two parts.
+pub(crate) fn push_sealed(head: &str, rest: &str, out: &mut Vec<u8>) {
+    let checksum = checksum(head.as_bytes(), rest.as_bytes());
+    let pushed = frame::push(format!("{head} c={checksum:08x}{rest}").as_bytes(), out);
+    debug_assert!(pushed.is_ok(), "a short text");
+}
+
+/// The two parts of a text that [`push_sealed`] wrote; `None` if it is another or garbled.
+pub(crate) fn unseal(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    const MARK: &[u8] = b" c=";
+    let at = text.windows(MARK.len()).take(32).position(|part| part == MARK)?;
+    let (head, rest) = text.split_at_checked(at)?;
+    let (digits, rest) = rest.get(MARK.len()..)?.split_at_checked(8)?;
+    (hex(digits)? == u64::from(checksum(head, rest))).then_some((head, rest))
+}
+
 /// A call being written, as one frame, at the end of a buffer.
 #[derive(Debug)]
 pub struct Draft<'a> {
@@ -227,7 +245,7 @@ mod tests {
     #[test]
     fn a_call_reads_back() {
         let datagram = written("ENQ", 17, b"pong", b"11a11b");
-        let call = Call::parse(crate::frame::only(&datagram).unwrap()).unwrap();
+        let call = Call::parse(frame::only(&datagram).unwrap()).unwrap();
         assert_eq!((call.verb, call.number("r"), call.text("st")), (&b"ENQ"[..], Some(17), Some(&b"pong"[..])));
         assert_eq!((call.wide_id("p"), call.number("x"), call.body), (Some(u128::MAX), None, &b"11a11b"[..]));
     }
@@ -249,7 +267,7 @@ mod tests {
             let at = text_start + at.index(datagram.len() - text_start);
             datagram[at] ^= flip;
             let digits = text_start + 6..text_start + 14;
-            let text = crate::frame::only(&datagram).unwrap();
+            let text = frame::only(&datagram).unwrap();
             // The digits themselves may change case and still say the same.
             prop_assert!(Call::parse(text).is_err() || digits.contains(&at));
         }

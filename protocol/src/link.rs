@@ -5,13 +5,10 @@
 
 use std::fmt;
 
-use crate::{
-    call::{Call, CallError, Draft, decimal, push_decimal},
-    frame,
-};
+use crate::call::{Call, CallError, Draft, decimal, push_decimal, push_sealed, unseal};
 
-/// What a client sends behind `SIZE:` to learn whether the server speaks the link. An old server answers its size only.
-const DISCOVERY: &str = "SIZE:?v2 r=";
+/// How the question begins whether a server speaks the link. An old server answers its size only.
+const DISCOVERY: &str = "SIZE:?v2";
 
 /// Why a frame's text is no request or answer of the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -608,42 +605,49 @@ pub struct Welcome {
     pub level: Durability,
     /// How many messages it has room for.
     pub credit: u64,
+    /// How many messages of one batch it can ever have room for, however long they are.
+    pub batch_messages_max: u64,
 }
 
 /// Appends the question whether a server speaks the link.
 pub fn push_discovery(token: u64, out: &mut Vec<u8>) {
-    let pushed = frame::push(format!("{DISCOVERY}{token}").as_bytes(), out);
-    debug_assert!(pushed.is_ok(), "a short text");
+    push_sealed(DISCOVERY, &format!(" r={token}"), out);
 }
 
-/// The token of a SIZE that asks whether the server speaks the link.
+/// The token of a SIZE that asks whether the server speaks the link. `None` of any other, or one garbled on its way: that
+/// is a SIZE like any.
 pub fn discovery(text: &[u8]) -> Option<u64> {
-    decimal(text.strip_prefix(DISCOVERY.as_bytes())?)
+    let (head, rest) = unseal(text)?;
+    decimal(rest.strip_prefix(b" r=").filter(|_| head == DISCOVERY.as_bytes())?)
 }
 
 impl Welcome {
     /// Appends the answer as one frame.
     pub fn push(&self, token: u64, out: &mut Vec<u8>) {
-        let Self { size, node, boot, datagram_bytes_max, level, credit } = self;
+        let Self { size, node, boot, datagram_bytes_max, level, credit, batch_messages_max } = self;
         let level = level.as_str();
-        let text = format!("{size} v2 r={token} nd={node:x} bt={boot} mt={datagram_bytes_max} du={level} cr={credit}");
-        let pushed = frame::push(text.as_bytes(), out);
-        debug_assert!(pushed.is_ok(), "a short text");
+        let fields = format!(
+            " r={token} nd={node:x} bt={boot} mt={datagram_bytes_max} du={level} cr={credit} mm={batch_messages_max}"
+        );
+        push_sealed(&format!("{size} v2"), &fields, out);
     }
 
-    /// Reads the text of the answer: the token and what the server says. `None` where it is none, as from an old server.
+    /// Reads the text of the answer: the token and what the server says. `None` where it is none, as from an old server, or
+    /// is garbled.
     pub fn parse(text: &[u8]) -> Option<(u64, Self)> {
-        let text = std::str::from_utf8(text).ok()?;
-        let (size, fields) = text.split_once(" v2 ")?;
+        let (head, fields) = unseal(text)?;
+        let size = decimal(head.strip_suffix(b" v2")?)?;
+        let fields = std::str::from_utf8(fields).ok()?;
         let field = |key: &str| fields.split(' ').find_map(|field| field.strip_prefix(key)?.strip_prefix('='));
         let number = |key: &str| decimal(field(key)?.as_bytes());
         let welcome = Self {
-            size: decimal(size.as_bytes())?,
+            size,
             node: u64::from_str_radix(field("nd")?, 16).ok()?,
             boot: number("bt")?,
             datagram_bytes_max: number("mt")?,
             level: Durability::parse(field("du")?.as_bytes())?,
             credit: number("cr")?,
+            batch_messages_max: number("mm")?,
         };
         Some((number("r")?, welcome))
     }
@@ -677,6 +681,7 @@ pub fn split_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame;
     use proptest::prelude::*;
 
     const LEASE: Lease = Lease { boot: 1, first: 10, count: 5, attempt: 2 };
@@ -753,14 +758,37 @@ mod tests {
     fn discovery_is_a_size_to_an_old_server() {
         let mut datagram = Vec::new();
         push_discovery(42, &mut datagram);
+        assert_eq!(datagram, b"218SIZE:?v2 c=f23aa2af r=42");
         assert_eq!(crate::verb::Request::parse(&datagram), Ok(crate::verb::Request::Size));
-        assert_eq!(discovery(frame::only(&datagram).unwrap()), Some(42));
-        let welcome =
-            Welcome { size: 3, node: 0xfeed, boot: 1, datagram_bytes_max: 65_507, level: Durability::Disk, credit: 9 };
+        let text = frame::only(&datagram).unwrap().to_vec();
+        assert_eq!(discovery(&text), Some(42));
+        let welcome = Welcome {
+            size: 3,
+            node: 0xfeed,
+            boot: 1,
+            datagram_bytes_max: 65_507,
+            level: Durability::Disk,
+            credit: 9,
+            batch_messages_max: 5,
+        };
         datagram.clear();
         welcome.push(42, &mut datagram);
-        assert_eq!(Welcome::parse(frame::only(&datagram).unwrap()), Some((42, welcome)));
-        assert_eq!(Welcome::parse(b"17"), None);
+        let answer = frame::only(&datagram).unwrap().to_vec();
+        assert_eq!(Welcome::parse(&answer), Some((42, welcome)));
+        assert_eq!((Welcome::parse(b"17"), discovery(b"SIZE"), discovery(b"SIZE:?v2 r=42")), (None, None, None));
+        for (bit, at) in (0..8 * answer.len()).map(|n| (n % 8, n / 8)) {
+            let garbled = |text: &[u8]| {
+                let mut text = text.to_vec();
+                if let Some(byte) = text.get_mut(at) {
+                    *byte ^= 1 << bit;
+                }
+                text
+            };
+            let (text, answer) = (garbled(&text), garbled(&answer));
+            // In hexadecimal digits upper case means the same.
+            assert!(at >= text.len() || discovery(&text).is_none_or(|token| token == 42), "{}", text.escape_ascii());
+            assert!(Welcome::parse(&answer).is_none_or(|read| read == (42, welcome)), "{}", answer.escape_ascii());
+        }
     }
 
     #[test]

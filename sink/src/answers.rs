@@ -160,5 +160,6 @@ fn welcome(node: u64, credit: u64) -> Welcome {
         datagram_bytes_max: protocol::DATAGRAM_BYTES_MAX as u64,
         level: crate::LEVEL,
         credit,
+        batch_messages_max: crate::printer::UNWRITTEN_MAX,
     }
 }

@@ -93,6 +93,7 @@ fn bad_flags_are_refused_with_what_would_be_good() {
     for (name, args, says) in [
         ("mq", &["--messages-max", "many"][..], "give a number, with one of these units or none: k, M, G"),
         ("mq", &["--bytes-max", "1XB"], "B, kB, MB, GB, KiB, MiB, GiB"),
+        ("mq", &["--bytes-max", "1kB"], "the longest message takes 65566: give that or more"),
         ("mq", &["--stats-period", "0"], "the shortest period is 0.01 seconds"),
         ("mq", &["--stats-period", "soon"], "give a number of seconds, such as 1 or 0.5"),
         ("mq", &["--stats-period", "-1"], "-1"),

@@ -19,7 +19,7 @@ use super::{
     Faults,
     batch::Batch,
     deliveries::Deliveries,
-    discovery::{Discovery, Identity, Known, Verdict, identity, is_size},
+    discovery::{Discovery, Identity, identity, is_size},
     finishing::Finishing,
     guarantee::{Failure, Guarantee, meets},
     holding::{Done, Fenced, Holding},
@@ -114,7 +114,7 @@ impl Consumer {
     pub fn new(plan: ConsumerPlan) -> Self {
         let tokens = Tokens::new(plan.session);
         Self {
-            stage: Stage::Discovering(Discovery::begin(Duration::ZERO, Known::Nothing, &tokens)),
+            stage: Stage::Discovering(Discovery::begin(Duration::ZERO, false, &tokens)),
             holding: Holding::new(plan.lease / TOUCHES_PER_LEASE),
             old: OldInput::new(plan.old),
             plan,
@@ -359,7 +359,7 @@ impl Consumer {
         let source = source(msg);
         if self.source != Some(source) {
             self.change_source(source);
-            self.discover(now.since_start, Known::Nothing);
+            self.discover(now.since_start, false);
         }
         if !self.deliveries.is_open(msg.delivery) {
             self.counts.duplicates += 1;
@@ -439,7 +439,7 @@ impl Consumer {
         }
         match &mut self.stage {
             Stage::Discovering(discovery) if is_size(text) => {
-                if discovery.handle_size(now) == Some(Verdict::Old) {
+                if discovery.handle_size(now) {
                     self.go_old(now);
                 }
             }
@@ -462,7 +462,9 @@ impl Consumer {
 
     fn handle_welcome(&mut self, now: Duration, token: u64, welcome: Welcome) {
         let Stage::Discovering(discovery) = &mut self.stage else { return };
-        let Some(Verdict::New(welcome)) = discovery.handle_welcome(now, token, welcome, &mut self.rtt) else { return };
+        if !discovery.handle_welcome(now, token, &mut self.rtt) {
+            return;
+        }
         self.stage = Stage::Leasing;
         self.silences = 0;
         if self.peer.map(identity) != Some(identity(welcome)) {
@@ -513,9 +515,9 @@ impl Consumer {
         self.stage = Stage::Old;
     }
 
-    fn discover(&mut self, now: Duration, known: Known) {
+    fn discover(&mut self, now: Duration, is_old: bool) {
         self.silences = 0;
-        self.stage = Stage::Discovering(Discovery::begin(now, known, &self.tokens));
+        self.stage = Stage::Discovering(Discovery::begin(now, is_old, &self.tokens));
     }
 }
 
@@ -627,7 +629,7 @@ impl Consumer {
 
     fn transmit_get(&mut self, now: Duration, wants: bool, out: &mut Vec<u8>) -> bool {
         if self.old.wants_probe(now) {
-            self.discover(now, Known::Old);
+            self.discover(now, true);
             let Stage::Discovering(discovery) = &mut self.stage else { return false };
             return discovery.poll_transmit(now, &mut self.tokens, out);
         }
@@ -676,8 +678,7 @@ impl Consumer {
         if self.finishing.expire(now) | self.holding.expire(now) | asked {
             self.silences += 1;
             if self.silences >= SILENCES_MAX {
-                let known = self.source.map_or(Known::Nothing, Known::New);
-                self.discover(now, known);
+                self.discover(now, false);
             }
         }
     }

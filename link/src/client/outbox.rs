@@ -15,6 +15,15 @@ const ID_BYTES_MAX: usize = 20;
 /// Buffers kept for later batches.
 const SPARE_MAX: usize = 64;
 
+/// How large a batch may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BatchLimits {
+    /// Ids and frames.
+    pub(super) bytes_max: usize,
+    /// What its peer can ever have room for.
+    pub(super) messages_max: u64,
+}
+
 /// Batches in the order of their messages: those under way, then those that wait, then the one being filled.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -79,7 +88,7 @@ impl Outbox {
         (self.under_way, self.under_way_bytes, self.under_way_messages)
     }
 
-    /// Appends a message to the batch being filled, which is of `bytes_max` at the most unless the message is larger.
+    /// Appends a message to the batch being filled, which keeps within `limits` unless the message alone is larger.
     ///
     /// # Errors
     /// [`TooLong`]; nothing is appended then.
@@ -89,11 +98,12 @@ impl Outbox {
         origin_us: u64,
         input: Option<Input>,
         id: Option<OutputId>,
-        bytes_max: usize,
+        limits: BatchLimits,
     ) -> Result<u64, TooLong> {
         let id_bytes = if id.is_some() { ID_BYTES_MAX } else { 0 };
         let bytes = self.filling.bytes() + FRAME_HEADER_BYTES_MAX + message.len() + id_bytes;
-        if self.filling.count > 0 && (bytes > bytes_max || !self.filling.suits(input.as_ref(), id)) {
+        let is_full = bytes > limits.bytes_max || self.filling.count >= limits.messages_max;
+        if self.filling.count > 0 && (is_full || !self.filling.suits(input.as_ref(), id)) {
             self.close();
         }
         if self.filling.count == 0 {
@@ -258,12 +268,15 @@ mod tests {
 
     const NOW: Duration = Duration::ZERO;
 
+    const LIMITS: BatchLimits = BatchLimits { bytes_max: 1_000, messages_max: 1_000 };
+
     /// Five batches of four messages of six bytes each, numbered from 100.
     fn filled() -> Outbox {
         let mut outbox = Outbox::default();
         outbox.start(100);
         for n in 100..120_u64 {
-            assert_eq!(outbox.push(format!("{n:04}").as_bytes(), n, None, None, 24 + 3), Ok(n));
+            let limits = BatchLimits { bytes_max: 24 + 3, ..LIMITS };
+            assert_eq!(outbox.push(format!("{n:04}").as_bytes(), n, None, None, limits), Ok(n));
         }
         outbox
     }
@@ -293,18 +306,27 @@ mod tests {
     #[test]
     fn a_batch_leaves_before_it_is_full() {
         let mut outbox = Outbox::default();
-        outbox.push(b"a", 0, None, None, 1_000).unwrap();
+        outbox.push(b"a", 0, None, None, LIMITS).unwrap();
         assert_eq!(send(&mut outbox, 1), Some((0, 1)));
-        outbox.push(b"b", 0, None, None, 1_000).unwrap();
-        outbox.push(b"c", 0, None, None, 1_000).unwrap();
+        outbox.push(b"b", 0, None, None, LIMITS).unwrap();
+        outbox.push(b"c", 0, None, None, LIMITS).unwrap();
         assert_eq!(send(&mut outbox, 2), Some((1, 2)));
+    }
+
+    #[test]
+    fn a_batch_has_no_more_messages_than_its_peer_can_take() {
+        let mut outbox = Outbox::default();
+        for n in 0..7 {
+            outbox.push(b"a", n, None, None, BatchLimits { messages_max: 3, ..LIMITS }).unwrap();
+        }
+        assert_eq!([1, 2, 3].map(|token| send(&mut outbox, token)), [Some((0, 3)), Some((3, 3)), Some((6, 1))]);
     }
 
     #[test]
     fn a_message_larger_than_a_batch_travels_alone() {
         let mut outbox = Outbox::default();
         for message in [&b"a"[..], &[b'x'; 2_000], b"b"] {
-            outbox.push(message, 0, None, None, 1_000).unwrap();
+            outbox.push(message, 0, None, None, LIMITS).unwrap();
         }
         assert_eq!([1, 2, 3].map(|token| send(&mut outbox, token)), [Some((0, 1)), Some((1, 1)), Some((2, 1))]);
     }

@@ -17,9 +17,9 @@ use protocol::{
 
 use super::{
     Faults,
-    discovery::{Discovery, Known, Verdict, identity, is_size},
+    discovery::{Discovery, identity, is_size},
     guarantee::{Failure, Guarantee, meets},
-    outbox::Outbox,
+    outbox::{BatchLimits, Outbox},
     outgoing::{Input, OutputId},
     rtt::Rtt,
     tokens::Tokens,
@@ -107,7 +107,7 @@ pub struct Producer {
     first: u64,
     confirmed: u64,
     outbox: Outbox,
-    batch_bytes_max: usize,
+    batch_limits: BatchLimits,
     /// What the outputs to come are derived from.
     input: Option<Input>,
     rtt: Rtt,
@@ -145,10 +145,13 @@ impl Producer {
         let tokens = Tokens::new(plan.nonce);
         let datagram_bytes = plan.datagram_bytes_max.min(DATAGRAM_BYTES_MAX);
         Self {
-            stage: Stage::Discovering(Discovery::begin(Duration::ZERO, Known::Nothing, &tokens)),
+            stage: Stage::Discovering(Discovery::begin(Duration::ZERO, false, &tokens)),
             put: PutEdge::new(Window::AtMost(plan.puts_max)),
             window: SendWindow::new(plan.limits, datagram_bytes),
-            batch_bytes_max: datagram_bytes.saturating_sub(HEADER_BYTES_MAX),
+            batch_limits: BatchLimits {
+                bytes_max: datagram_bytes.saturating_sub(HEADER_BYTES_MAX),
+                messages_max: u64::MAX,
+            },
             plan,
             faults: Faults::default(),
             tokens,
@@ -190,7 +193,7 @@ impl Producer {
 
     /// Whether a message may be pushed now. Not before it is known where to begin.
     pub fn room(&self) -> bool {
-        let waiting_max = WAITING_BYTES_MAX.max(2 * self.batch_bytes_max);
+        let waiting_max = WAITING_BYTES_MAX.max(2 * self.batch_limits.bytes_max);
         self.resume_at.is_some() && !self.ending && self.failed().is_none() && self.outbox.waiting_bytes() < waiting_max
     }
 
@@ -209,7 +212,7 @@ impl Producer {
             Some(input) => input.origin_us,
             None => u64::try_from(now.since_epoch.as_micros()).unwrap_or(u64::MAX),
         };
-        let pushed = self.outbox.push(message, origin_us, input, id.filter(|_| input.is_some()), self.batch_bytes_max);
+        let pushed = self.outbox.push(message, origin_us, input, id.filter(|_| input.is_some()), self.batch_limits);
         pushed.map_err(|error| MessageTooLong { bytes: error.bytes })
     }
 
@@ -355,7 +358,7 @@ impl Producer {
         }
         match &mut self.stage {
             Stage::Discovering(discovery) if is_size(text) => {
-                if discovery.handle_size(now) == Some(Verdict::Old) {
+                if discovery.handle_size(now) {
                     self.go_old(now, text);
                 }
             }
@@ -369,10 +372,12 @@ impl Producer {
     fn handle_welcome(&mut self, now: Duration, token: u64, welcome: Welcome) {
         if matches!(self.stage, Stage::Old) {
             // An upgrade, it seems.
-            return self.discover(now, Known::Nothing);
+            return self.discover(now);
         }
         let Stage::Discovering(discovery) = &mut self.stage else { return };
-        let Some(Verdict::New(welcome)) = discovery.handle_welcome(now, token, welcome, &mut self.rtt) else { return };
+        if !discovery.handle_welcome(now, token, &mut self.rtt) {
+            return;
+        }
         let is_known = self.peer.is_some_and(|peer| identity(peer) == identity(welcome));
         if is_known && self.epoch.is_some() {
             self.stage = Stage::Open;
@@ -429,7 +434,10 @@ impl Producer {
         let theirs = usize::try_from(peer.datagram_bytes_max).unwrap_or(usize::MAX);
         let datagram_bytes = self.plan.datagram_bytes_max.min(theirs).min(DATAGRAM_BYTES_MAX);
         let header_bytes = self.header_bytes();
-        self.batch_bytes_max = datagram_bytes.saturating_sub(header_bytes).min(DATAGRAM_BYTES_MAX - HEADER_BYTES_MAX);
+        self.batch_limits = BatchLimits {
+            bytes_max: datagram_bytes.saturating_sub(header_bytes).min(DATAGRAM_BYTES_MAX - HEADER_BYTES_MAX),
+            messages_max: peer.batch_messages_max.max(1),
+        };
         self.window = SendWindow::new(self.plan.limits, datagram_bytes);
     }
 
@@ -545,7 +553,7 @@ impl Producer {
                     self.stage = Stage::Ended;
                 } else {
                     self.epoch = None;
-                    self.discover(now, self.known());
+                    self.discover(now);
                 }
             }
             _ => {}
@@ -580,10 +588,10 @@ impl Producer {
         self.stage = Stage::Old;
     }
 
-    fn discover(&mut self, now: Duration, known: Known) {
+    fn discover(&mut self, now: Duration) {
         self.timeout_at = None;
         self.timeouts = 0;
-        self.stage = Stage::Discovering(Discovery::begin(now, known, &self.tokens));
+        self.stage = Stage::Discovering(Discovery::begin(now, false, &self.tokens));
     }
 
     /// All that is under way is to be sent again.
@@ -617,7 +625,7 @@ impl Producer {
             return false;
         }
         if *asked >= TIMEOUTS_MAX {
-            self.discover(now, Known::Nothing);
+            self.discover(now);
             return self.poll_discovery(now, out);
         }
         *ask_at = now + self.rtt.timeout_after(*asked);
@@ -681,7 +689,7 @@ impl Producer {
             return false;
         }
         if self.timeouts >= TIMEOUTS_MAX {
-            self.discover(now, self.known());
+            self.discover(now);
             return self.poll_discovery(now, out);
         }
         let token = self.tokens.take();
@@ -753,7 +761,7 @@ impl Producer {
         self.window.halve();
         self.go_back();
         if self.timeouts >= TIMEOUTS_MAX {
-            self.discover(now, self.known());
+            self.discover(now);
         }
     }
 
@@ -769,10 +777,6 @@ impl Producer {
     fn low_water(&self, input: &Input) -> u64 {
         let latest = self.input.filter(|latest| latest.is_same_queue(input));
         latest.map_or(input.low_water, |latest| latest.low_water.max(input.low_water)) + self.faults.low_water_ahead
-    }
-
-    fn known(&self) -> Known {
-        self.peer.map_or(Known::Nothing, |peer| Known::New(identity(peer)))
     }
 }
 

@@ -78,7 +78,7 @@ pub struct ServerLimits {
     /// How many messages may be ready or leased. What is made from the queue's own messages finds their room beside it.
     pub messages_max: u64,
     /// How many bytes these may have, each message as a frame with 64 bytes of overhead. Memory is bounded by thrice that
-    /// and 8 MiB.
+    /// and 8 MiB. With less than [`BYTES_MAX_LEAST`](Self::BYTES_MAX_LEAST) a long message never finds room.
     pub bytes_max: u64,
     /// How many producers may be live.
     pub producers_max: u64,
@@ -94,6 +94,17 @@ impl Default for ServerLimits {
             producers_max: 10_000,
             datagram_bytes_max: DATAGRAM_BYTES_MAX,
         }
+    }
+}
+
+impl ServerLimits {
+    /// The least [`bytes_max`](Self::bytes_max) with which every message finds room in an empty queue.
+    pub const BYTES_MAX_LEAST: u64 = TEXT_BYTES_MAX as u64 + store::MESSAGE_OVERHEAD_BYTES;
+
+    /// How many messages of one datagram find room in an empty queue, however long they are.
+    fn batch_messages_max(&self) -> u64 {
+        let by_bytes = self.bytes_max.saturating_sub(TEXT_BYTES_MAX as u64) / store::MESSAGE_OVERHEAD_BYTES;
+        self.messages_max.min(by_bytes).max(1)
     }
 }
 
@@ -169,6 +180,7 @@ impl Server {
             datagram_bytes_max: self.limits.datagram_bytes_max as u64,
             level: Durability::Memory,
             credit: self.queue.credit(),
+            batch_messages_max: self.limits.batch_messages_max(),
         }
     }
 

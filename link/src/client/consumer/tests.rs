@@ -5,8 +5,15 @@ use protocol::link::Lease;
 use super::*;
 use crate::GetLimits;
 
-const WELCOME: Welcome =
-    Welcome { size: 0, node: 0xa, boot: 1, datagram_bytes_max: 65_507, level: Durability::Memory, credit: 1_000 };
+const WELCOME: Welcome = Welcome {
+    size: 0,
+    node: 0xa,
+    boot: 1,
+    datagram_bytes_max: 65_507,
+    level: Durability::Memory,
+    credit: 1_000,
+    batch_messages_max: 1_000,
+};
 
 fn plan() -> ConsumerPlan {
     ConsumerPlan {
@@ -40,12 +47,10 @@ impl Edge {
         edge
     }
 
-    /// Introduces a peer, as often as it is asked.
+    /// Introduces a peer that is asked for.
     fn welcome(&mut self, welcome: Welcome) {
-        for _ in 0..2 {
-            let token = self.sent_one("size");
-            self.introduce(token, welcome);
-        }
+        let token = self.sent_one("size");
+        self.introduce(token, welcome);
     }
 
     fn introduce(&mut self, token: u64, welcome: Welcome) {
