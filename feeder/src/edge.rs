@@ -31,6 +31,8 @@ pub(crate) struct Tally {
     pub(crate) under_way: u64,
     /// Times that a full queue took nothing of a batch, which was kept.
     pub(crate) pushed_back: u64,
+    /// Times that a queue had as many producers as it may.
+    pub(crate) refused_producers: u64,
     pub(crate) resent_batches: u64,
     pub(crate) negotiations: u64,
     pub(crate) malformed: u64,
@@ -172,6 +174,7 @@ impl Edge {
                     unconfirmed: old.unconfirmed,
                     under_way: counts.sent.saturating_sub(known),
                     pushed_back: counts.refused_full,
+                    refused_producers: counts.refused_producers,
                     resent_batches: counts.resent_batches,
                     negotiations: counts.negotiations,
                     malformed: counts.malformed,

@@ -285,6 +285,11 @@ impl Feeder {
                 tracing::warn!("The queue at {from} is full; messages refused so far: {}", after.refused);
             }
         }
+        if after.refused_producers > before.refused_producers && is_to_say(&mut self.full_said_at, now) {
+            tracing::warn!(
+                "The queue at {from} has as many producers as it may: waiting until one of them ends (a feeder that was killed stays one until it is started again and ends)"
+            );
+        }
         if after.pushed_back > before.pushed_back && is_to_say(&mut self.full_said_at, now) {
             tracing::warn!("The queue at {from} is full: waiting");
         }
@@ -420,7 +425,7 @@ impl Feeder {
     }
 
     /// The counters by name, cumulative since the node started.
-    fn ledger(&self) -> [(&'static str, u64); 22] {
+    fn ledger(&self) -> [(&'static str, u64); 23] {
         let (counts, tally) = (self.counts, self.edge.tally());
         [
             ("read", counts.read),
@@ -438,6 +443,7 @@ impl Feeder {
             ("unconfirmed", tally.unconfirmed),
             ("under_way", tally.under_way),
             ("pushed_back", tally.pushed_back),
+            ("refused_producers", tally.refused_producers),
             ("resent_batches", tally.resent_batches),
             ("negotiations", tally.negotiations),
             ("malformed", tally.malformed),

@@ -107,7 +107,7 @@ fn run(frames: &[u8], batch: u64, case: Case) -> Duration {
     let from = SocketAddr::from(ADDRESS);
     let mut server = Server::new(1, 1, ServerLimits::default());
     let mut out = Vec::with_capacity(70_000);
-    server.handle(now(), from, 0, &Ask::Open { producer: 7, nonce: 1 });
+    server.handle(now(), from, 0, &Ask::Open { producer: 7, nonce: 1, from: 0 });
     drain(&mut server, &mut out);
     let epoch = 1 << 32 | 1;
     let (batches, mut finished) = (MESSAGES / batch, Finishes::default());

@@ -223,6 +223,8 @@ pub enum Ask<'a> {
         producer: u128,
         /// Chosen anew by each process.
         nonce: u64,
+        /// What is below is done with, as far as this process knows.
+        from: u64,
     },
     /// A producer's feed has ended before `sending.sequence`.
     End(Sending),
@@ -280,6 +282,7 @@ impl<'a> Ask<'a> {
             b"OPEN" => Self::Open {
                 producer: call.wide_id("p").ok_or(LinkError::Field("p"))?,
                 nonce: call.id("k").ok_or(LinkError::Field("k"))?,
+                from: call.number("s").unwrap_or(0),
             },
             b"END" => Self::End(sending(&call)?),
             b"ENQ" => Self::Enq(enq(&call)?),
@@ -326,8 +329,8 @@ impl<'a> Ask<'a> {
     pub fn push(&self, token: u64, out: &mut Vec<u8>) {
         let begin = |verb, out| Draft::begin(verb, out).number("r", token);
         match *self {
-            Self::Open { producer, nonce } => {
-                begin("OPEN", out).id("p", producer).id("k", nonce.into()).finish(&[]);
+            Self::Open { producer, nonce, from } => {
+                begin("OPEN", out).id("p", producer).id("k", nonce.into()).number("s", from).finish(&[]);
             }
             Self::End(sending) => with_sending(begin("END", out), sending).finish(&[]),
             Self::Enq(Enq { sending, count, origin_us, derived, frames }) => {
@@ -482,16 +485,17 @@ pub enum Answer<'a> {
         /// How many messages the queue has room for.
         credit: u64,
     },
-    /// To ENQ: no room; nothing of the batch is taken.
+    /// To ENQ: no room; nothing of the batch is taken. To OPEN: as many producers are live as may be.
     Full {
         /// As in [`Answer::Stored`].
         sequence: u64,
         /// When to try again, in milliseconds.
         after_ms: u64,
     },
-    /// To OPEN, ENQ, END: another epoch of this producer has begun. To NAK, TOUCH: the attempt is over.
+    /// To OPEN, ENQ, END: another epoch of this producer has begun, or it is not live: to OPEN, its feed was ended under
+    /// this nonce; to ENQ and END, it is not known. To NAK, TOUCH: the attempt is over.
     Fenced {
-        /// The producer's epoch now; 0 where there is none.
+        /// The producer's epoch now; 0 where it is not live.
         epoch: u64,
     },
     /// To DEQ: a batch.
@@ -701,7 +705,7 @@ mod tests {
         let derived = Derived { node: u64::MAX, generation: 1, stage: b"Pong", low_water: 9, ids: &[1, 2, 3] };
         let plain = Enq { sending, count: 2, origin_us: 5, derived: None, frames: b"11a11b" };
         for ask in [
-            Ask::Open { producer: 0, nonce: u64::MAX },
+            Ask::Open { producer: 0, nonce: u64::MAX, from: 5 },
             Ask::End(sending),
             Ask::Enq(plain),
             Ask::Enq(Enq { derived: Some(derived), ..plain }),

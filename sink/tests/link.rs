@@ -61,7 +61,7 @@ impl Bench {
     }
 
     fn open(&mut self, nonce: u64) -> String {
-        self.ask(&Ask::Open { producer: 7, nonce })
+        self.ask(&Ask::Open { producer: 7, nonce, from: 0 })
     }
 
     fn enq(&mut self, sequence: u64, messages: &[&str]) -> String {
@@ -253,7 +253,7 @@ fn what_is_no_request_to_a_sink_is_counted_and_never_answered() {
     };
     assert_eq!((bench.ask(&Ask::Deq(deq)), bench.ask(&Ask::Stat)), (String::new(), String::new()));
     let mut garbled = Vec::new();
-    Ask::Open { producer: 7, nonce: 1 }.push(1, &mut garbled);
+    Ask::Open { producer: 7, nonce: 1, from: 0 }.push(1, &mut garbled);
     *garbled.last_mut().unwrap() ^= 1;
     assert_eq!(bench.hear(&garbled), "");
     // An answer is no request, and a body must be what it says.

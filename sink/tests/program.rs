@@ -170,7 +170,7 @@ fn batches_are_printed_and_confirmed() {
         let (token, welcome) = Welcome::parse(&ask(&node, &request)).unwrap();
         assert_eq!((token, welcome.size, welcome.credit), (5, 0, 100_000));
         request.clear();
-        Ask::Open { producer: 1, nonce: 2 }.push(6, &mut request);
+        Ask::Open { producer: 1, nonce: 2, from: 0 }.push(6, &mut request);
         let opened = ask(&node, &request);
         let Ok((6, Answer::Opened { epoch, sequence: 0, .. })) = Answer::parse(&opened) else { panic!("{opened:?}") };
         let mut frames = Vec::new();

@@ -457,10 +457,14 @@ impl Worker {
             self.counts.stray += 1;
             return self.log_bad(now, from, "a stranger's datagram");
         };
-        let malformed = output.producer.counts().malformed;
+        let before = output.producer.counts();
         output.producer.handle_datagram(now, datagram);
         output.tell();
-        if output.producer.counts().malformed > malformed {
+        let after = output.producer.counts();
+        if after.refused_producers > before.refused_producers && output.silence_limit.pass(now).is_some() {
+            tracing::warn!("The queue at {from} has as many producers as it may: outputs wait until one of them ends");
+        }
+        if after.malformed > before.malformed {
             self.log_bad(now, from, "no answer to an output");
         }
     }
@@ -640,6 +644,7 @@ impl Worker {
                 (&mut sent.confirmed, counts.confirmed),
                 (&mut sent.resent_batches, counts.resent_batches),
                 (&mut sent.refused_full, counts.refused_full),
+                (&mut sent.refused_producers, counts.refused_producers),
                 (&mut sent.malformed, counts.malformed),
                 (&mut sent.bad_checksum, counts.bad_checksum),
                 (&mut sent.requests, counts.requests),
@@ -694,6 +699,7 @@ impl Worker {
                 ("outputs_unconfirmed", put.unconfirmed),
                 ("outputs_under_way", sent.sent.saturating_sub(ended)),
                 ("batches_held_back_full", sent.refused_full),
+                ("refused_producers", sent.refused_producers),
                 ("batches_resent", sent.resent_batches),
             ]);
         }

@@ -1,5 +1,7 @@
 //! A feeder with a queue that speaks the link, in all weathers.
 
+use protocol::link::{Answer, Ask, Sending};
+
 use super::*;
 
 const FEED: u128 = 0xfeed;
@@ -24,6 +26,12 @@ fn lines(producer: ProducerPlan) -> Plan {
 
 fn link_queue(messages_max: u64) -> Queue {
     Queue::new(1, Limits { messages_max, bytes_max: u64::MAX / 2 }, reports("Messagequeue", None))
+}
+
+/// The process after the one that has died: another node.
+fn another_queue(seed: u64) -> Queue {
+    let limits = Limits { messages_max: u64::MAX, bytes_max: u64::MAX / 2 };
+    Queue::new((seed + 2) << 40 | 7, limits, reports("Messagequeue", None))
 }
 
 fn trial(seed: u64, plan: Plan, messages_max: u64) -> Trial {
@@ -226,4 +234,80 @@ fn a_pace_is_kept_on_the_link_too() {
     trial.feed_lines(u64::MAX);
     let summary = trial.finish(HOUR);
     assert!((2.5..2.51).contains(&summary.elapsed_s), "{summary}");
+}
+
+/// The queue's memory dies with it: what it had not confirmed, the feeder that lives sends to the next one; a feeder that
+/// is started after that goes on there.
+#[test]
+fn a_queue_and_then_its_feeder_die_and_nothing_unconfirmed_is_lost_or_twice() {
+    for seed in 0..60 {
+        let pace = Pace::Rate { per_1000_s: 2_000_000 };
+        let mut trial = trial(seed, Plan { pace, ..lines(producer(0)) }, u64::MAX);
+        trial.net.set_weather(rain(seed));
+        trial.feed_lines(2_000);
+        trial.run_for(ms(150 + seed * 7 % 150));
+        let before = trial.feeder().summary();
+        trial.net.restart(trial.queue, another_queue(seed));
+        // Until the next one knows the feed: else nobody does.
+        let queue = trial.queue;
+        trial.net.run_while(HOUR, |net| net.node::<Queue>(queue).counts().accepted == 0);
+        trial.run_for(ms(seed * 11 % 150));
+        trial.start_again(Plan { pace, ..lines(producer(1)) }, 2_000);
+        let summary = trial.finish(HOUR);
+        assert_eq!((trial.feeder().missing(), trial.feeder().failure()), (0, None), "seed {seed}: {summary}");
+        let got = trial.drain();
+        let first = 2_000 - got.len() as u64;
+        assert!(got == expected(2_000)[2_000 - got.len()..], "seed {seed}: each line once, in order: {summary}");
+        // An answer of the queue before that was still under way may have confirmed some more.
+        let sent = before.confirmed + before.unconfirmed;
+        assert!((before.confirmed..=sent).contains(&first), "seed {seed}: from {first} on, {before}");
+    }
+}
+
+/// The feeder dies first: what the queue had confirmed to it is known to nobody once the queue is dead, too.
+#[test]
+fn a_feeder_and_then_its_queue_die_and_nothing_is_lost_or_twice() {
+    let mut anew = 0;
+    for seed in 0..60 {
+        let pace = Pace::Rate { per_1000_s: 2_000_000 };
+        let mut trial = trial(seed, Plan { pace, ..lines(producer(0)) }, u64::MAX);
+        trial.net.set_weather(rain(seed));
+        trial.feed_lines(2_000);
+        trial.run_for(ms(200 + seed * 7 % 150));
+        trial.start_again(Plan { pace, ..lines(producer(1)) }, 2_000);
+        trial.run_for(ms(seed * 5 % 150));
+        let resumed = trial.feeder().summary().resumed;
+        trial.net.restart(trial.queue, another_queue(seed));
+        let summary = trial.finish(HOUR);
+        assert_eq!((trial.feeder().missing(), trial.feeder().failure()), (0, None), "seed {seed}: {summary}");
+        let got = trial.drain();
+        assert!(got == expected(2_000)[2_000 - got.len()..], "seed {seed}: each line once, in order: {summary}");
+        assert!(got.len() as u64 <= 2_000 - resumed, "seed {seed}: what it resumed from stays resumed");
+        anew += u64::from(got.len() == 2_000);
+    }
+    assert!((5..55).contains(&anew), "{anew}: both feeders that knew where to go on and those that did not");
+}
+
+#[test]
+fn a_queue_with_enough_producers_is_waited_for() {
+    let mut trial = trial(1, lines(producer(1)), u64::MAX);
+    let client = address(8);
+    let mailbox = trial.net.add(Mailbox::default(), &[(Port(0), client)]);
+    for other in 0..10_000_u64 {
+        let mut open = Vec::new();
+        Ask::Open { producer: other.into(), nonce: 1, from: 0 }.push(other, &mut open);
+        trial.net.send(client, address(QUEUE_HOST), &open);
+    }
+    trial.run_for(ms(100));
+    assert_eq!(trial.net.node::<Mailbox>(mailbox).received.len(), 10_000);
+    trial.feed_lines(100);
+    trial.run_for(ms(5_000));
+    let tally = trial.feeder().edge.tally();
+    assert!((3..=6).contains(&tally.refused_producers) && tally.sent == 0, "{tally:?}");
+    let text = frame::only(&trial.net.node::<Mailbox>(mailbox).received[7].bytes).unwrap().to_vec();
+    let Ok((producer, Answer::Opened { epoch, .. })) = Answer::parse(&text) else { panic!() };
+    let mut end = Vec::new();
+    Ask::End(Sending { producer: producer.into(), epoch, sequence: 0 }).push(1, &mut end);
+    trial.net.send(client, address(QUEUE_HOST), &end);
+    assert_eq!((trial.finish(HOUR).confirmed, trial.feeder().missing()), (100, 0));
 }

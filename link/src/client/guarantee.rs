@@ -65,7 +65,7 @@ pub enum Failure {
     },
     /// Another process has taken this producer over.
     Fenced {
-        /// That process's epoch.
+        /// That process's epoch; 0 if it has ended the feed.
         epoch: u64,
     },
 }
@@ -76,10 +76,14 @@ impl fmt::Display for Failure {
             Self::Floor { asked, given } => {
                 write!(f, "the peer speaks the verbs of 2016 only, which give {given}; {asked} was asked for")
             }
+            Self::Fenced { epoch: 0 } => write!(
+                f,
+                "another run of this feed has come to its end: nothing is missing, start again to feed it once more"
+            ),
             Self::Fenced { epoch } => {
                 write!(
                     f,
-                    "another process has taken over as this producer (epoch {epoch}): only one may send at a time"
+                    "another run of this feed is going on, and began later (epoch {epoch}): end one of the two, then start again what is missing"
                 )
             }
         }

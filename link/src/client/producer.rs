@@ -56,8 +56,8 @@ const FULL_REST_MAX: Duration = Duration::from_millis(500);
 const TAKES_BACK_MAX: u64 = 3;
 const TAKES_BACK_FOR: Duration = Duration::from_secs(5);
 
-/// How long to rest when the server has as many producers as it may.
-const REFUSED_REST: Duration = Duration::from_secs(1);
+/// The longest rest when the server has as many producers as it may.
+const REFUSED_REST_MAX: Duration = Duration::from_secs(10);
 
 /// Where an edge stands.
 #[derive(Debug)]
@@ -98,10 +98,6 @@ pub struct Producer {
     peer: Option<Welcome>,
     /// `None` if one is to be asked for, even if the peer is the same as before.
     epoch: Option<Epoch>,
-    /// On the wire a message's number is less by this: 0, until a peer has lost its memory.
-    base: u64,
-    /// Whose memory the numbers on the wire are in.
-    numbered_by: Option<u64>,
     resume_at: Option<u64>,
     /// This process's first message.
     first: u64,
@@ -157,8 +153,6 @@ impl Producer {
             tokens,
             peer: None,
             epoch: None,
-            base: 0,
-            numbered_by: None,
             resume_at: None,
             first: 0,
             confirmed: 0,
@@ -341,7 +335,11 @@ impl Producer {
             Answer::Opened { epoch, sequence, credit } => self.handle_opened(now, token, epoch, sequence, credit),
             Answer::Stored { sequence, credit, .. } => self.handle_stored(now, token, sequence, credit),
             Answer::Full { sequence, after_ms } => {
-                self.handle_full(now, token, sequence, Duration::from_millis(after_ms));
+                let after = Duration::from_millis(after_ms);
+                match self.stage {
+                    Stage::Opening { from, .. } if token >= from => self.wait_for_a_place(now, from, after),
+                    _ => self.handle_full(now, token, sequence, after),
+                }
             }
             Answer::Fenced { epoch } => self.handle_fenced(now, token, epoch),
             Answer::Msg(_) | Answer::None { .. } | Answer::Done { .. } => self.counts.stray += 1,
@@ -391,10 +389,17 @@ impl Producer {
 
     fn handle_opened(&mut self, now: Duration, token: u64, epoch: u64, sequence: u64, credit: u64) {
         let Stage::Opening { from, .. } = self.stage else { return };
-        let Some(peer) = self.peer.filter(|_| token >= from) else { return };
-        if !self.number(peer.node, sequence) {
+        let Some(peer) = self.peer.filter(|_| token >= from && sequence >= self.confirmed) else { return };
+        if self.resume_at.is_none() {
+            self.resume_at = Some(sequence);
+            (self.first, self.confirmed) = (sequence, sequence);
+            self.outbox.start(sequence);
+        } else if sequence > self.outbox.sent_below() {
+            // Another process has sent in this one's place.
             self.stage = Stage::Failed(Failure::Fenced { epoch });
             return;
+        } else {
+            self.confirm(sequence);
         }
         self.counts.negotiations += 1;
         self.epoch = Some(Epoch { number: epoch, from: self.tokens.next() });
@@ -406,28 +411,6 @@ impl Producer {
         self.size_batches(peer);
         self.stage = Stage::Open;
         self.go_back();
-    }
-
-    /// Relates this process's numbers to those of the peer, whose next one is `sequence`. Whether that is possible: not if
-    /// another process has sent in this one's place meanwhile.
-    fn number(&mut self, node: u64, sequence: u64) -> bool {
-        let local = sequence.wrapping_add(self.base);
-        let is_same_memory = self.numbered_by == Some(node);
-        if self.resume_at.is_none() && self.outbox.is_empty() {
-            (self.first, self.confirmed) = (sequence, sequence);
-            self.outbox.start(sequence);
-        } else if is_same_memory && (self.confirmed..=self.outbox.sent_below()).contains(&local) {
-            self.confirm(local);
-        } else if is_same_memory && (local > self.outbox.sent_below() || self.takes_back > 0) {
-            return false;
-        } else {
-            // Its memory is gone, or it is another's: go on from what it has.
-            self.base = self.confirmed.wrapping_sub(sequence);
-            self.outbox.confirm(self.confirmed);
-        }
-        self.resume_at.get_or_insert(sequence);
-        self.numbered_by = Some(node);
-        true
     }
 
     fn size_batches(&mut self, peer: Welcome) {
@@ -472,7 +455,7 @@ impl Producer {
         if token >= self.credit.1 {
             self.credit = (credit, token);
         }
-        let below = sequence.wrapping_add(self.base);
+        let below = sequence;
         if !(self.confirmed..=self.outbox.sent_below()).contains(&below) {
             return; // from before an answer that overtook it
         }
@@ -517,7 +500,7 @@ impl Producer {
 
     fn handle_full(&mut self, now: Duration, token: u64, sequence: u64, after: Duration) {
         let is_current = matches!(self.stage, Stage::Open) && token >= self.pass_from;
-        if !is_current || self.outbox.under_way().0 == 0 || sequence.wrapping_add(self.base) < self.confirmed {
+        if !is_current || self.outbox.under_way().0 == 0 || sequence < self.confirmed {
             return; // what it refused has been sent again, or was taken
         }
         self.counts.refused_full += 1;
@@ -537,13 +520,7 @@ impl Producer {
     fn handle_fenced(&mut self, now: Duration, token: u64, epoch: u64) {
         match self.stage {
             Stage::Opening { from, .. } if token >= from => {
-                if epoch == 0 {
-                    self.counts.refused_producers += 1;
-                    self.held_back = true;
-                    self.stage = Stage::Opening { from, ask_at: now + REFUSED_REST, asked: 0 };
-                } else {
-                    self.give_way(now, epoch);
-                }
+                self.give_way(now, epoch);
             }
             Stage::Open | Stage::Discovering(_) if self.is_of_this_epoch(token) => {
                 if epoch != 0 {
@@ -560,9 +537,16 @@ impl Producer {
         }
     }
 
+    /// The peer has as many producers as it may.
+    fn wait_for_a_place(&mut self, now: Duration, from: u64, after: Duration) {
+        self.counts.refused_producers += 1;
+        self.held_back = true;
+        self.stage = Stage::Opening { from, ask_at: now + after.clamp(FULL_REST_MAX, REFUSED_REST_MAX), asked: 0 };
+    }
+
     /// Another process has begun after this one, it seems.
     fn give_way(&mut self, now: Duration, epoch: u64) {
-        if self.takes_back >= TAKES_BACK_MAX || self.takes_back_until.is_some_and(|until| now >= until) {
+        if epoch == 0 || self.takes_back >= TAKES_BACK_MAX || self.takes_back_until.is_some_and(|until| now >= until) {
             self.stage = Stage::Failed(Failure::Fenced { epoch });
             return;
         }
@@ -575,7 +559,6 @@ impl Producer {
         self.counts.negotiations += 1;
         self.go_back();
         self.peer = None;
-        self.numbered_by = None;
         self.epoch = None;
         self.held_back = false;
         if let Err(failure) = meets(self.plan.floor, Guarantee::AtMostOnce) {
@@ -631,7 +614,7 @@ impl Producer {
         *ask_at = now + self.rtt.timeout_after(*asked);
         *asked += 1;
         let nonce = self.plan.nonce.wrapping_add(self.takes_back);
-        let ask = Ask::Open { producer: self.plan.producer, nonce };
+        let ask = Ask::Open { producer: self.plan.producer, nonce, from: self.confirmed };
         ask.push(self.tokens.take(), out);
         true
     }
@@ -667,7 +650,7 @@ impl Producer {
             ids: &batch.ids,
         });
         let enq = Enq {
-            sending: self.sending(batch.first.wrapping_sub(self.base)),
+            sending: self.sending(batch.first),
             count: batch.count,
             origin_us: batch.origin_us,
             derived,
@@ -696,8 +679,7 @@ impl Producer {
         self.end_from.get_or_insert(token);
         self.end_at = now + self.rtt.timeout_after(self.timeouts);
         self.timeouts += 1;
-        let end = self.outbox.next().wrapping_sub(self.base);
-        Ask::End(self.sending(end)).push(token, out);
+        Ask::End(self.sending(self.outbox.next())).push(token, out);
         true
     }
 

@@ -35,6 +35,9 @@ const ENDED_MAX: usize = 4_096;
 /// When to send a refused batch again, in milliseconds.
 const FULL_AFTER_MS: u64 = 10;
 
+/// When to ask again for a producer that is one too many, in milliseconds.
+const NO_PRODUCER_AFTER_MS: u64 = 1_000;
+
 /// There is no room for the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
@@ -116,7 +119,7 @@ struct HeldIds {
 enum Reply {
     Opened { epoch: u64, sequence: u64 },
     Stored { sequence: u64 },
-    Full { sequence: u64 },
+    Full { sequence: u64, after_ms: u64 },
     Fenced { epoch: u64 },
 }
 
@@ -155,7 +158,7 @@ impl Intake {
         take: impl FnMut(Run<'_>) -> Result<(), Full>,
     ) -> bool {
         match ask {
-            Ask::Open { producer, nonce } => self.open(now, from, token, *producer, *nonce),
+            Ask::Open { producer, nonce, from: first } => self.open(now, (from, token), *producer, *nonce, *first),
             Ask::End(sending) => self.end(from, token, *sending),
             Ask::Enq(enq) => self.enq(now, from, token, enq, take),
             _ => return false,
@@ -163,37 +166,42 @@ impl Intake {
         true
     }
 
-    fn open(&mut self, now: Now, from: SocketAddr, token: u64, producer: u128, nonce: u64) {
+    fn open(&mut self, now: Now, (to, token): (SocketAddr, u64), producer: u128, nonce: u64, first: u64) {
         let live = self.producers.len() as u64;
         let reply = match self.producers.get_mut(&producer) {
-            Some(known) if known.nonces.back() == Some(&nonce) => known.opened(),
+            Some(known) if known.nonces.back() == Some(&nonce) => {
+                self.held_bytes -= known.skip_to(first);
+                known.opened()
+            }
             Some(known) if known.nonces.contains(&nonce) => Reply::Fenced { epoch: known.epoch },
             Some(known) => {
                 self.epoch += 1;
-                self.held_bytes -= known.drop_held();
+                self.held_bytes -= known.drop_held() + known.skip_to(first);
                 known.begin(self.epoch, nonce)
             }
             // An OPEN that was long under way: that feed has ended.
             None if self.ended.had(producer, nonce) => Reply::Fenced { epoch: 0 },
             None if live >= self.producers_max => {
-                self.refuse_producer(now, from, producer);
-                Reply::Fenced { epoch: 0 }
+                self.refuse_producer(now, to, producer);
+                Reply::Full { sequence: first, after_ms: NO_PRODUCER_AFTER_MS }
             }
             None => {
                 self.epoch += 1;
                 let nonces = self.ended.take(producer);
-                let known = Producer { epoch: 0, next: 0, nonces, held: BTreeMap::new(), held_bytes: 0 };
+                let known = Producer { epoch: 0, next: first, nonces, held: BTreeMap::new(), held_bytes: 0 };
                 self.producers.entry(producer).or_insert(known).begin(self.epoch, nonce)
             }
         };
-        self.answer(from, token, reply);
+        self.answer(to, token, reply);
     }
 
     fn refuse_producer(&mut self, now: Now, from: SocketAddr, producer: u128) {
         self.door.counts.refused_producers += 1;
         if let Some(withheld) = self.refused_limit.pass(now) {
             let max = self.producers_max;
-            tracing::warn!("Refused producer {producer:x} from {from}: {max} are live ({withheld} more unsaid)");
+            tracing::warn!(
+                "Refused producer {producer:x} from {from}: {max} are live, and none more until one of them ENDs ({withheld} more unsaid)"
+            );
         }
     }
 
@@ -253,7 +261,7 @@ impl Intake {
                 self.apply_held(now, producer, &mut take);
             }
             Admitted::Refused => {
-                let reply = Reply::Full { sequence: known.next };
+                let reply = Reply::Full { sequence: known.next, after_ms: FULL_AFTER_MS };
                 self.answers.push_back((from, token, reply));
                 self.refuse_held(producer);
             }
@@ -320,7 +328,7 @@ impl Intake {
                     self.answers.push_back((held.to, held.token, reply));
                 }
                 Admitted::Refused => {
-                    let reply = Reply::Full { sequence: known.next };
+                    let reply = Reply::Full { sequence: known.next, after_ms: FULL_AFTER_MS };
                     self.answers.push_back((held.to, held.token, reply));
                     return self.refuse_held(producer);
                 }
@@ -333,7 +341,11 @@ impl Intake {
     fn refuse_held(&mut self, producer: u128) {
         let Some(known) = self.producers.get_mut(&producer) else { return };
         for held in known.held.values() {
-            self.answers.push_back((held.to, held.token, Reply::Full { sequence: known.next }));
+            self.answers.push_back((
+                held.to,
+                held.token,
+                Reply::Full { sequence: known.next, after_ms: FULL_AFTER_MS },
+            ));
         }
         self.held_bytes -= known.drop_held();
     }
@@ -350,7 +362,7 @@ impl Intake {
         let answer = match reply {
             Reply::Opened { epoch, sequence } => Answer::Opened { epoch, sequence, credit },
             Reply::Stored { sequence } => Answer::Stored { sequence, level, credit },
-            Reply::Full { sequence } => Answer::Full { sequence, after_ms: FULL_AFTER_MS },
+            Reply::Full { sequence, after_ms } => Answer::Full { sequence, after_ms },
             Reply::Fenced { epoch } => Answer::Fenced { epoch },
         };
         answer.push(token, out);
@@ -410,6 +422,16 @@ impl Producer {
             self.nonces.pop_front();
         }
         self.opened()
+    }
+
+    /// What is below is done with: a memory before this one had it, or the verbs of 2016 carried it. Gives the bytes of
+    /// what waited, if that leaves its place.
+    fn skip_to(&mut self, first: u64) -> u64 {
+        if first <= self.next {
+            return 0;
+        }
+        self.next = first;
+        self.drop_held()
     }
 
     /// Drops what waits; gives its bytes.

@@ -88,6 +88,7 @@ enum Expected {
     Opened(u64, u64),
     Stored(u64),
     Full(u64),
+    NoProducer(u64),
     Fenced(u64),
     Done(Vec<u8>, u64),
     /// For a DEQ: nothing, and whether its lease has ended.
@@ -224,29 +225,37 @@ impl Model {
         Some(self.messages[first].frame.clone())
     }
 
-    fn open(&mut self, token: u64, producer: u128, nonce: u64) {
+    fn open(&mut self, token: u64, producer: u128, nonce: u64, from: u64) {
         let live = self.producers.len() as u64;
         let expected = match self.producers.get_mut(&producer) {
-            Some(known) if known.nonces.last() == Some(&nonce) => Expected::Opened(known.epoch, known.next),
+            Some(known) if known.nonces.last() == Some(&nonce) => {
+                if from > known.next {
+                    known.next = from;
+                    known.held.clear();
+                }
+                Expected::Opened(known.epoch, known.next)
+            }
             Some(known) if known.nonces.contains(&nonce) => Expected::Fenced(known.epoch),
             Some(known) => {
                 self.epoch += 1;
                 known.held.clear();
                 known.nonces.push(nonce);
                 known.epoch = self.epoch;
+                known.next = known.next.max(from);
                 Expected::Opened(known.epoch, known.next)
             }
             None if self.ended.get(&producer).is_some_and(|ended| ended.2.contains(&nonce)) => Expected::Fenced(0),
             None if live == self.limits.producers_max => {
                 self.counts.refused_producers += 1;
-                Expected::Fenced(0)
+                Expected::NoProducer(from)
             }
             None => {
                 self.epoch += 1;
                 let mut nonces = self.ended.remove(&producer).map(|ended| ended.2).unwrap_or_default();
                 nonces.push(nonce);
-                self.producers.insert(producer, Producer { epoch: self.epoch, nonces, ..Producer::default() });
-                Expected::Opened(self.epoch, 0)
+                self.producers
+                    .insert(producer, Producer { epoch: self.epoch, next: from, nonces, ..Producer::default() });
+                Expected::Opened(self.epoch, from)
             }
         };
         self.expect(token, expected);
@@ -540,6 +549,7 @@ impl Model {
             Expected::Opened(epoch, sequence) => Answer::Opened { epoch: *epoch, sequence: *sequence, credit },
             Expected::Stored(sequence) => Answer::Stored { sequence: *sequence, level, credit },
             Expected::Full(sequence) => Answer::Full { sequence: *sequence, after_ms: 10 },
+            Expected::NoProducer(sequence) => Answer::Full { sequence: *sequence, after_ms: 1_000 },
             Expected::Fenced(epoch) => Answer::Fenced { epoch: *epoch },
             Expected::Done(letters, count) => Answer::Done { finished: letters, count: *count, body: b"" },
             Expected::None(ended) => {
@@ -579,6 +589,7 @@ enum Step {
     Open {
         producer: u128,
         nonce: u64,
+        from: u64,
     },
     Enq {
         producer: u128,
@@ -631,7 +642,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         2 => len().prop_map(Step::Put),
         2 => Just(Step::Pop),
-        2 => (0_u128..4, 0_u64..4).prop_map(|(producer, nonce)| Step::Open { producer, nonce }),
+        2 => (0_u128..4, 0_u64..4, 0_u64..3).prop_map(|(producer, nonce, from)| Step::Open { producer, nonce, from }),
         8 => (0_u128..3, prop::bool::weighted(0.05), ahead, vec(len(), 1..6), ids())
             .prop_map(|(producer, stale, ahead, lens, ids)| Step::Enq { producer, stale, ahead, lens, ids }),
         1 => (0_u128..3, 0_u64..2).prop_map(|(producer, ahead)| Step::End { producer, ahead }),
@@ -711,9 +722,9 @@ impl Trial {
                 let popped = self.server.pop(self.now(), &mut out);
                 assert_eq!(popped.map(|_| out), self.model.pop());
             }
-            Step::Open { producer, nonce } => {
-                self.ask(&Ask::Open { producer, nonce });
-                self.model.open(token, producer, nonce);
+            Step::Open { producer, nonce, from } => {
+                self.ask(&Ask::Open { producer, nonce, from });
+                self.model.open(token, producer, nonce, from);
             }
             Step::Enq { producer, stale, ahead, lens, ids } => self.enq(producer, stale, ahead, &lens, ids),
             Step::End { producer, ahead } => {

@@ -175,7 +175,7 @@ fn an_end_frees_the_producer() {
         OPEN,
         ENQ_ABC,
         ("OPEN p=8 k=1", "OPENED e=2 s=0 cr=97"),
-        ("OPEN p=9 k=1", "FENCED e=0"),
+        ("OPEN p=9 k=1 s=5", "FULL s=5 af=1000"),
         ("END p=7 e=1 s=4", "STORED s=3 du=mem cr=97"),
         ("END p=7 e=1 s=3", "STORED s=3 du=mem cr=97"),
         ("END p=7 e=1 s=3", "STORED s=3 du=mem cr=97"),
@@ -186,7 +186,21 @@ fn an_end_frees_the_producer() {
         ("OPEN p=7 k=2", "OPENED e=4 s=0 cr=97"),
     ]);
     let Ledger { refused_producers, fenced, .. } = server.ledger();
-    assert_eq!((refused_producers, fenced), (1, 3));
+    assert_eq!((refused_producers, fenced), (1, 2));
+}
+
+#[test]
+fn a_producer_says_what_is_done_with() {
+    check(&[
+        ("OPEN p=7 k=1 s=100", "OPENED e=1 s=100 cr=100"),
+        ("OPEN p=7 k=1 s=0", "OPENED e=1 s=100 cr=100"),
+        ("ENQ p=7 e=1 s=100 n=1 t=5 | 11a", "STORED s=101 du=mem cr=99"),
+        ("ENQ p=7 e=1 s=103 n=1 t=5 | 11d", ""),
+        ("OPEN p=7 k=2", "OPENED e=2 s=101 cr=99"),
+        ("OPEN p=7 k=2 s=102", "OPENED e=2 s=102 cr=99"),
+        ("OPEN p=7 k=1 s=200", "FENCED e=2"),
+        ("ENQ p=7 e=2 s=102 n=1 t=5 | 11c", "STORED s=103 du=mem cr=98"),
+    ]);
 }
 
 #[test]
@@ -194,7 +208,7 @@ fn epochs_differ_from_boot_to_boot() {
     let opened = |boot| {
         let mut server = Server::new(NODE, boot, ServerLimits::default());
         let (now, from) = (Bench::new(1).now(), SocketAddr::from(([127, 0, 0, 1], 9)));
-        server.handle(now, from, 1, &Ask::Open { producer: 7, nonce: 1 });
+        server.handle(now, from, 1, &Ask::Open { producer: 7, nonce: 1, from: 0 });
         let mut out = Vec::new();
         server.poll_answer(now, &mut out);
         shown(&out, 1)

@@ -64,7 +64,7 @@ impl Edge {
     fn opened(&mut self, epoch: u64, sequence: u64, credit: u64) {
         let asked = self.sent();
         let [(token, ask)] = asked.as_slice() else { panic!("{asked:?}") };
-        assert_eq!(ask, "open feed 70000");
+        assert_eq!(*ask, format!("open feed 70000 from {}", self.producer.confirmed()));
         self.answer(*token, &Answer::Opened { epoch, sequence, credit });
     }
 
@@ -129,7 +129,7 @@ fn shown(datagram: &[u8]) -> (u64, String) {
     }
     let (token, ask) = Ask::parse(text).unwrap();
     let text = match ask {
-        Ask::Open { producer, nonce } => format!("open {producer:x} {nonce:x}"),
+        Ask::Open { producer, nonce, from } => format!("open {producer:x} {nonce:x} from {from}"),
         Ask::End(sending) => format!("end e{} s{}", sending.epoch, sending.sequence),
         Ask::Enq(Enq { sending, count, derived, .. }) => {
             let derived = derived.map(shown_ids).unwrap_or_default();
@@ -352,14 +352,14 @@ fn a_late_open_of_the_process_before_does_not_end_this_one() {
     let token = edge.sent()[0].0;
     edge.answer(token, &Answer::Fenced { epoch: 2 });
     let asked = edge.sent();
-    assert_eq!(asked[0].1, "open feed 70001");
+    assert_eq!(asked[0].1, "open feed 70001 from 0");
     edge.answer(asked[0].0, &Answer::Opened { epoch: 3, sequence: 0, credit: 9 });
     for takes_back in 2..=3 {
         edge.push(1);
         let token = edge.sent()[0].0;
         edge.answer(token, &Answer::Fenced { epoch: 4 });
         let asked = edge.sent();
-        assert_eq!(asked[0].1, format!("open feed 7000{takes_back}"));
+        assert_eq!(asked[0].1, format!("open feed 7000{takes_back} from {}", takes_back - 2));
         edge.answer(asked[0].0, &Answer::Opened { epoch: 5, sequence: takes_back - 1, credit: 9 });
     }
     assert_eq!(edge.producer.confirmed(), 2);
@@ -385,11 +385,20 @@ fn a_peer_with_enough_producers_is_asked_again() {
     let mut edge = Edge::new(plan());
     edge.welcome(WELCOME);
     let asked = edge.sent();
-    edge.answer(asked[0].0, &Answer::Fenced { epoch: 0 });
+    edge.answer(asked[0].0, &Answer::Full { sequence: 0, after_ms: 1_000 });
     assert!(edge.producer.is_held_back() && edge.producer.failed().is_none());
     assert_eq!(edge.wait_for_deadline(), 1_000);
     edge.opened(1, 0, 10);
     assert!(!edge.producer.is_held_back() && edge.producer.counts().refused_producers == 1);
+}
+
+#[test]
+fn a_feed_that_another_process_has_ended_is_at_its_end() {
+    let mut edge = Edge::new(plan());
+    edge.welcome(WELCOME);
+    let token = edge.sent()[0].0;
+    edge.answer(token, &Answer::Fenced { epoch: 0 });
+    assert_eq!(edge.producer.failed(), Some(Failure::Fenced { epoch: 0 }));
 }
 
 #[test]
@@ -402,15 +411,14 @@ fn a_peer_that_lost_its_memory_gets_what_it_had_not_confirmed() {
     edge.answer(sent[1].0, &Answer::Fenced { epoch: 0 });
     edge.answer(sent[2].0, &Answer::Fenced { epoch: 0 });
     edge.welcome(Welcome { node: 0xb, boot: 2, ..WELCOME });
-    edge.opened(9, 0, 1_000);
+    edge.opened(9, 64, 1_000);
     let sent = edge.sent();
-    assert_eq!(sent.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["enq e9 0+64", "enq e9 64+2"]);
-    edge.stored(sent[0].0, 64);
-    assert_eq!(edge.producer.confirmed(), 128, "its own numbers go on");
-    edge.stored(sent[1].0, 66);
+    assert_eq!(sent.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["enq e9 64+64", "enq e9 128+2"]);
+    edge.stored(sent[0].0, 128);
+    edge.stored(sent[1].0, 130);
     assert_eq!((edge.producer.confirmed(), edge.producer.peer_node()), (130, Some(0xb)));
     edge.producer.end();
-    assert_eq!(edge.sent_texts(), ["end e9 s66"]);
+    assert_eq!(edge.sent_texts(), ["end e9 s130"]);
     assert_eq!((edge.producer.counts().negotiations, edge.producer.counts().sent), (2, 130));
 }
 
@@ -495,8 +503,8 @@ fn an_old_peer_is_upgraded_and_a_new_one_downgraded() {
     assert_eq!(asked[0].1, "size", "a silent old peer is asked in the words of a newer one");
     edge.introduce(asked[0].0, Welcome { node: 0xc, ..WELCOME });
     edge.welcome(Welcome { node: 0xc, ..WELCOME });
-    edge.opened(1, 0, 1_000);
-    assert_eq!(edge.sent_texts(), ["enq e1 0+3"]);
+    edge.opened(1, 2, 1_000);
+    assert_eq!(edge.sent_texts(), ["enq e1 2+3"]);
     assert_eq!(edge.producer.counts().negotiations, 3);
 }
 
