@@ -420,7 +420,9 @@ impl Feeder {
     fn say_last(&mut self, now: Now) {
         if !self.said_last {
             self.said_last = true;
-            self.reports.close(now, &self.ledger(), &self.gauges());
+            let ledger = self.ledger();
+            self.reports.close(now, &ledger, &self.gauges());
+            Reports::log_ledger(&ledger);
         }
     }
 

@@ -19,4 +19,6 @@ pub use client::{
 };
 pub use get::{GetEdge, GetLimits};
 pub use put::{PutCounts, PutEdge, Window};
-pub use server::{Fault, Flow, Full, Gauges, Intake, IntakeCounts, Ledger, Popped, Refused, Run, Server, ServerLimits};
+pub use server::{
+    Fault, Flow, Full, Gauges, Intake, IntakeCounts, Ledger, Popped, Refused, Run, Server, ServerLimits, stat,
+};

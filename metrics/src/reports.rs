@@ -58,7 +58,15 @@ impl Reports {
     pub fn close_last(&mut self, now: Now, ledger: &[(&'static str, u64)], gauges: &[(&'static str, f64)]) {
         let report = self.reporter.close(now, ledger, gauges);
         log(&report.stop_log_lines());
+        Self::log_ledger(ledger);
         self.send(&report);
+    }
+
+    /// Logs the node's counters, as its last word: those that are not 0.
+    pub fn log_ledger(ledger: &[(&'static str, u64)]) {
+        let counts: Vec<String> =
+            ledger.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name} {count}")).collect();
+        tracing::info!("Ledger: {}", if counts.is_empty() { "nothing".to_owned() } else { counts.join(", ") });
     }
 
     fn send(&mut self, report: &Report) {

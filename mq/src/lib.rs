@@ -13,7 +13,7 @@ use metrics::Reports;
 use protocol::{
     call::{Call, CallError},
     frame,
-    link::{Ask, LinkError, discovery},
+    link::{Answer as LinkAnswer, Ask, LinkError, discovery},
     verb::{PutAnswer, Request, message_len},
 };
 
@@ -69,6 +69,7 @@ pub struct Counts {
 /// The queue node.
 #[derive(Debug)]
 pub struct Queue {
+    node: u64,
     limits: Limits,
     speaks_link: bool,
     server: Server,
@@ -80,13 +81,14 @@ pub struct Queue {
     full_limit: LogLimit,
 }
 
-/// To a request of 2016. The link's answers wait in the server.
+/// To a request of 2016, or for what the node knows. The link's other answers wait in the server.
 #[derive(Debug)]
 enum Answer {
     Put(PutAnswer),
     Get,
     Size,
     Welcome { token: u64 },
+    Stat { token: u64 },
 }
 
 /// A node in memory starts once, and its messages end with it. Its boot is drawn with it, so that a lease of the process
@@ -100,6 +102,7 @@ impl Queue {
     pub fn new(node: u64, limits: Limits, reports: Reports) -> Self {
         let Limits { messages_max, bytes_max } = limits;
         Self {
+            node,
             limits,
             speaks_link: true,
             server: Server::new(node, boot(node), ServerLimits { messages_max, bytes_max, ..ServerLimits::default() }),
@@ -152,7 +155,11 @@ impl Queue {
     fn handle_text(&mut self, now: Now, from: SocketAddr, text: &[u8]) -> Result<(), LinkError> {
         if self.speaks_link && Call::is_one(text) {
             let (token, ask) = Ask::parse(text)?;
-            self.server.handle(now, from, token, &ask);
+            if ask == Ask::Stat {
+                self.answers.push_back((from, Answer::Stat { token }));
+            } else {
+                self.server.handle(now, from, token, &ask);
+            }
             return Ok(());
         }
         let answer = match Request::parse_text(text) {
@@ -195,6 +202,10 @@ impl Queue {
                 debug_assert!(pushed.is_ok(), "a number is short");
             }
             Answer::Welcome { token } => self.server.welcome().push(*token, bytes),
+            Answer::Stat { token } => {
+                let body = link::stat(self.node, boot(self.node), &self.ledger(), &self.gauges(now));
+                LinkAnswer::Done { finished: b"", count: 0, body: body.as_bytes() }.push(*token, bytes);
+            }
         }
     }
 
@@ -402,6 +413,26 @@ mod tests {
             assert_eq!(ask(&mut queue, datagram), None);
         }
         assert_eq!((queue.counts().malformed, ask(&mut queue, b"13GET")), (5, Some(vec![])));
+    }
+
+    #[test]
+    fn it_tells_all_that_it_counts() {
+        let mut queue = queue(ROOMY);
+        for datagram in [&b"x"[..], b"14XYZW", b"17PUT:abc", b"13GET"] {
+            ask(&mut queue, datagram);
+        }
+        queue.handle_kernel_drops(CLIENTS, 5);
+        let mut datagram = Vec::new();
+        Ask::Stat.push(42, &mut datagram);
+        let answer = ask(&mut queue, &datagram).unwrap();
+        let Ok((42, LinkAnswer::Done { body, .. })) = LinkAnswer::parse(&answer) else { panic!("{answer:?}") };
+        let told = String::from_utf8(body.to_vec()).unwrap();
+        assert!(told.starts_with(r#"{"node":"7","boot":1,"ledger":{"accepted":1,"ready":0,"#), "{told}");
+        for part in
+            [r#""popped":1,"#, r#""malformed":1,"#, r#""unknown_verb":1,"#, r#""kernel_drops":5,"#, r#""depth":0,"#]
+        {
+            assert!(told.contains(part), "{part} in {told}");
+        }
     }
 
     #[test]

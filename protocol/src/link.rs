@@ -132,6 +132,21 @@ impl Lease {
     }
 }
 
+impl fmt::Display for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { boot, first, count, attempt } = self;
+        write!(f, "{boot}.{first}.{count}.{attempt}")
+    }
+}
+
+impl std::str::FromStr for Lease {
+    type Err = LinkError;
+
+    fn from_str(text: &str) -> Result<Self, LinkError> {
+        Self::parse(text.as_bytes()).ok_or(LinkError::Field("l"))
+    }
+}
+
 /// One entry of a finish list: a lease, and which of its messages (all, or ranges counted from 0, both ends in).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Finish<'a> {
@@ -801,6 +816,7 @@ mod tests {
         list.push(LEASE);
         list.push(Lease { first: 15, ..LEASE });
         assert_eq!(list.as_bytes(), b"1.10.5.2,1.15.5.2");
+        assert_eq!(LEASE.to_string().parse(), Ok(LEASE));
         let offsets = |list: &[u8]| -> Vec<(u64, u64)> {
             finishes(list).filter_map(Result::ok).flat_map(Finish::offsets).collect()
         };

@@ -31,6 +31,7 @@ pub(crate) enum Said {
     Put(PutAnswer),
     Size,
     Welcome { token: u64, node: u64 },
+    Stat { token: u64, body: String },
     Link { asker: Asker, token: u64, answer: Answer<'static> },
 }
 
@@ -113,6 +114,9 @@ impl Answers {
                 debug_assert!(pushed.is_ok(), "a digit is short");
             }
             Said::Welcome { token, node } => welcome(node, printer.room()).push(token, out),
+            Said::Stat { token, body } => {
+                Answer::Done { finished: b"", count: 0, body: body.as_bytes() }.push(token, out);
+            }
             Said::Link { asker, token, answer } => self.push_link(asker, token, answer, printer.room(), out),
         }
         Some(to)

@@ -145,6 +145,12 @@ impl Sink {
     fn handle_text(&mut self, now: Now, from: SocketAddr, text: &[u8]) -> Result<(), LinkError> {
         if Call::is_one(text) {
             let (token, ask) = Ask::parse(text)?;
+            if ask == Ask::Stat {
+                let body = link::stat(self.node, BOOT, &self.ledger(), &self.gauges());
+                let has_room = self.answers.say(from, Said::Stat { token, body });
+                self.desk.counts.unsent += u64::from(!has_room);
+                return Ok(());
+            }
             let asker = Asker::of(&ask).ok_or(LinkError::UnknownVerb)?;
             self.handle_producer(now, from, token, asker, &ask);
             return Ok(());
@@ -342,6 +348,7 @@ impl Machine for Sink {
     fn handle_stop(&mut self, now: Now) {
         tracing::info!("Shutting down");
         self.close_report(now);
+        Reports::log_ledger(&self.ledger());
     }
 }
 

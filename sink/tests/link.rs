@@ -239,6 +239,19 @@ fn verbs_of_2016_are_answered_if_a_sink_has_them() {
 }
 
 #[test]
+fn a_sink_tells_all_that_it_counts() {
+    let mut bench = Bench::new(Messages::Printed);
+    bench.hear(A.as_bytes());
+    bench.hear(b"x");
+    let told = bench.ask(&Ask::Stat);
+    let expected = "OK a=1 n=0\n{\"node\":\"a\",\"boot\":1,\"ledger\":{\"received\":2,\"printed\":1,";
+    assert!(told.starts_with(expected), "{told}");
+    for part in [r#""not_json":1,"#, r#""bad_checksum":0,"#, r#""kernel_drops":0},"#, r#""gauges":{"unwritten":1,"#] {
+        assert!(told.contains(part), "{part} in {told}");
+    }
+}
+
+#[test]
 fn what_is_no_request_to_a_sink_is_counted_and_never_answered() {
     let mut bench = Bench::new(Messages::Printed);
     let deq = Deq {
@@ -251,7 +264,8 @@ fn what_is_no_request_to_a_sink_is_counted_and_never_answered() {
         lease_ms: 1_000,
         finished: b"",
     };
-    assert_eq!((bench.ask(&Ask::Deq(deq)), bench.ask(&Ask::Stat)), (String::new(), String::new()));
+    let ack = Ask::Ack { finished: b"1.0.1.1" };
+    assert_eq!((bench.ask(&Ask::Deq(deq)), bench.ask(&ack)), (String::new(), String::new()));
     let mut garbled = Vec::new();
     Ask::Open { producer: 7, nonce: 1, from: 0 }.push(1, &mut garbled);
     *garbled.last_mut().unwrap() ^= 1;
