@@ -7,7 +7,7 @@
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
-use link::{Ledger, Refused, Server, ServerLimits};
+use link::{Fault, Ledger, Refused, Server, ServerLimits};
 use machine::{LogLimit, Machine, Now, Port, Transmit};
 use metrics::Reports;
 use protocol::{
@@ -100,12 +100,19 @@ fn boot(node: u64) -> u64 {
 impl Queue {
     /// An empty queue. `node` is drawn at random by each process.
     pub fn new(node: u64, limits: Limits, reports: Reports) -> Self {
+        Self::with_fault(node, limits, reports, None)
+    }
+
+    /// With a planted fault, for tests.
+    #[doc(hidden)]
+    pub fn with_fault(node: u64, limits: Limits, reports: Reports, fault: Option<Fault>) -> Self {
         let Limits { messages_max, bytes_max } = limits;
+        let server_limits = ServerLimits { messages_max, bytes_max, ..ServerLimits::default() };
         Self {
             node,
             limits,
             speaks_link: true,
-            server: Server::new(node, boot(node), ServerLimits { messages_max, bytes_max, ..ServerLimits::default() }),
+            server: Server::with_fault(node, boot(node), server_limits, fault),
             counts: Counts::default(),
             answers: VecDeque::new(),
             reports,

@@ -119,10 +119,16 @@ pub struct Sink {
 impl Sink {
     /// A sink that has received nothing. `node` is drawn at random by each process.
     pub fn new(node: u64, messages: Messages, reports: Reports) -> Self {
+        Self::with_fault(node, messages, reports, None)
+    }
+
+    /// With a planted fault, for tests.
+    #[doc(hidden)]
+    pub fn with_fault(node: u64, messages: Messages, reports: Reports, fault: Option<link::Fault>) -> Self {
         Self {
             node,
             desk: Desk::new(messages, reports),
-            intake: Intake::new(BOOT, PRODUCERS_MAX, LEVEL),
+            intake: Intake::with_fault(BOOT, PRODUCERS_MAX, LEVEL, fault),
             answers: Answers::default(),
             answer: Vec::new(),
             full_limit: LogLimit::default(),

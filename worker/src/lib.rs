@@ -13,6 +13,7 @@
 mod applied;
 mod apply;
 mod edges;
+mod faults;
 mod route;
 mod waiting;
 
@@ -27,6 +28,7 @@ use protocol::text;
 use apply::{Applied, Fate, Task, apply_one};
 pub use edges::LinkPlan;
 use edges::{Input, Output};
+pub use faults::Faults;
 pub use route::Route;
 use waiting::{EndOfBatch, Waiting, WaitingOutputs};
 
@@ -131,6 +133,7 @@ pub struct Worker {
     output_kind: OutputKind,
     route: Route,
     on_error: OnError,
+    faults: Faults,
     /// No more messages are asked for while so many outputs wait.
     waiting_max: usize,
     waiting: WaitingOutputs,
@@ -198,6 +201,7 @@ impl Worker {
             output_kind: plan.output_kind,
             route: plan.route,
             on_error: plan.on_error,
+            faults: Faults::default(),
             waiting_max: usize::try_from(plan.under_way_max).unwrap_or(usize::MAX),
             waiting: WaitingOutputs::default(),
             batches_waiting: 0,
@@ -213,6 +217,14 @@ impl Worker {
             error_limit: LogLimit::default(),
             bad_limit: LogLimit::default(),
         }
+    }
+
+    /// Makes it do wrong, to show that a test would see it.
+    #[doc(hidden)]
+    pub fn plant(&mut self, faults: Faults) {
+        self.faults = faults;
+        self.inputs.iter_mut().for_each(|input| input.consumer.plant(faults.edges));
+        self.outputs.iter_mut().for_each(|output| output.producer.plant(faults.edges));
     }
 
     /// What came of the messages so far.
@@ -293,7 +305,7 @@ impl Worker {
         let mut skipped = Vec::new();
         for number in 0..batch.count {
             let offset = batch.first_offset + number;
-            if input.applied.contains(offset) {
+            if input.applied.contains(offset) && !self.faults.applies_again {
                 skipped.push(number);
             } else {
                 input.applied.insert(offset);
@@ -547,12 +559,12 @@ impl Worker {
 
     /// Finishes the batches whose outputs are all confirmed.
     fn finish_confirmed(&mut self, now: Now) {
-        let Self { unfinished, outputs, inputs, .. } = self;
+        let Self { unfinished, outputs, inputs, faults, .. } = self;
         unfinished.retain(|Unfinished { input, batch, marks }| {
             let confirmed = |(edge, mark): (&usize, &u64)| {
                 outputs.get(*edge).is_none_or(|output| output.producer.confirmed() >= *mark)
             };
-            let is_done = marks.iter().all(confirmed);
+            let is_done = marks.iter().all(confirmed) || faults.finishes_early;
             if is_done && let Some(input) = inputs.get_mut(*input) {
                 input.consumer.finish(now, *batch);
             }
