@@ -40,7 +40,7 @@ pub(crate) enum State {
 }
 
 impl Open {
-    fn is_leased(&self) -> bool {
+    pub(crate) fn is_leased(&self) -> bool {
         matches!(self.state, State::Leased { .. })
     }
 }

@@ -168,15 +168,12 @@ impl Model {
     }
 
     fn has_room(&self, frames: &[Vec<u8>], own: bool) -> Result<(), bool> {
-        let wanted = |message: &Message| match message.at {
-            At::Leased(_) => !own,
-            At::Ready | At::Waiting(_) => true,
-            _ => false,
-        };
+        let from = if own { self.fresh } else { 0 };
+        let wanted = || self.messages.iter().skip(from).filter(|message| !message.is_closed());
         let more: u64 = frames.iter().map(|frame| frame.len() as u64 + MESSAGE_OVERHEAD_BYTES).sum();
-        if self.sum(wanted, |_| 1) + frames.len() as u64 > self.limits.messages_max {
+        if (wanted().count() + frames.len()) as u64 > self.limits.messages_max {
             Err(true)
-        } else if self.sum(wanted, Message::cost) + more > self.limits.bytes_max {
+        } else if wanted().map(Message::cost).sum::<u64>() + more > self.limits.bytes_max {
             Err(false)
         } else {
             Ok(())

@@ -95,8 +95,8 @@ pub(crate) struct Queue {
     dead: Dead,
     /// What the messages that are ready or leased cost.
     bytes: u64,
-    /// What those that are leased cost.
-    leased_bytes: u64,
+    /// What those cost that have been handed out and are leased or back.
+    open_bytes: u64,
     counts: Ledger,
     flow: Flow,
     /// Kept for its room.
@@ -116,7 +116,7 @@ impl Queue {
             settled: Settled::default(),
             dead: Dead::default(),
             bytes: 0,
-            leased_bytes: 0,
+            open_bytes: 0,
             counts: Ledger::default(),
             flow: Flow::default(),
             pieces: Vec::new(),
@@ -144,15 +144,17 @@ impl Queue {
         self.bytes += store::cost(run.count(), run.frames().len());
     }
 
-    /// What is made from this queue's own messages finds the room of those, so that a cycle does not stop when it is full.
+    /// What is made from this queue's own messages finds the room of those, so that a cycle does not stop when it is full,
+    /// be the leases over by then or not.
     fn find_room(&self, run: &Run<'_>) -> Result<(), Refused> {
         let own = run.input_node == Some(self.node);
-        let (leased, leased_bytes) = if own { (0, 0) } else { (self.leases.leased(), self.leased_bytes) };
-        let ready_bytes = self.bytes - self.leased_bytes;
+        let fresh = self.store.next() - self.leases.fresh();
+        let messages = if own { fresh } else { self.ready() + self.leases.leased() };
+        let bytes = if own { self.bytes - self.open_bytes } else { self.bytes };
         let segments_bytes = self.limits.bytes_max.saturating_mul(3).saturating_add(SEGMENTS_SLACK_BYTES);
-        if self.ready() + leased + run.count() > self.limits.messages_max {
+        if messages + run.count() > self.limits.messages_max {
             Err(Refused::Messages)
-        } else if ready_bytes + leased_bytes + store::cost(run.count(), run.frames().len()) > self.limits.bytes_max
+        } else if bytes + store::cost(run.count(), run.frames().len()) > self.limits.bytes_max
             // Few messages may keep many segments alive.
             || !self.store.fits(run) && self.memory() + SEGMENT_BYTES as u64 > segments_bytes
         {
@@ -197,6 +199,7 @@ impl Queue {
             Some((first, _)) => {
                 self.leases.cut(first, first, |_| true, &mut self.pieces);
                 self.pieces.clear();
+                self.open_bytes -= self.store.cost(first, first);
                 first
             }
             None if self.leases.fresh() < self.store.next() => self.take_fresh(),
@@ -262,11 +265,11 @@ impl Queue {
             self.counts.redelivered += count;
         } else {
             self.leases.take_fresh(last);
+            self.open_bytes += self.store.cost(first, last);
         }
         let attempts = attempts + 1;
         let state = State::Leased { ends: now.since_start + lease };
         self.leases.insert(first, Open { last, attempts, failures, state });
-        self.leased_bytes += self.store.cost(first, last);
         for (arrived, count) in self.store.arrivals(first, last) {
             self.flow.deliver(now.since_start.saturating_sub(arrived), count);
         }
@@ -281,6 +284,7 @@ impl Queue {
             self.pieces.clear();
         } else {
             self.take_fresh();
+            self.open_bytes += self.store.cost(first, first);
         }
         self.bury(now, first, Open { last: first, ..open }, b"too long for an answer to DEQ");
     }
@@ -316,10 +320,11 @@ impl Queue {
             let count = open.last - first + 1;
             finished += count;
             self.counts.done += count;
-            if !self.leave(first, &open) || open.attempts != attempt {
+            if !open.is_leased() || open.attempts != attempt {
                 self.counts.late_finishes += count;
                 verdict = Verdict::Late;
             }
+            self.open_bytes -= self.store.cost(first, open.last);
             self.drop_bytes(first, open.last);
             self.settled.note(first, open.last, attempt);
         }
@@ -341,24 +346,12 @@ impl Queue {
         }
     }
 
-    /// Open messages leave their state; whether a consumer had them.
-    fn leave(&mut self, first: u64, open: &Open) -> bool {
-        let leased = matches!(open.state, State::Leased { .. });
-        if leased {
-            self.leased_bytes -= self.store.cost(first, open.last);
-        }
-        leased
-    }
-
     /// Takes back what is still out of a lease; `false` if nothing is.
     pub(crate) fn give_back(&mut self, now: Now, lease: Lease, how: GiveBack, delay: Duration, reason: &[u8]) -> bool {
-        self.cut_lease(lease, |queue, first, open| {
-            queue.leave(first, &open);
-            match how {
-                GiveBack::Quiet => queue.put_back(now, first, open, delay),
-                GiveBack::Counted => queue.fail(now, first, open, delay, reason),
-                GiveBack::Dead => queue.bury(now, first, open, reason),
-            }
+        self.cut_lease(lease, |queue, first, open| match how {
+            GiveBack::Quiet => queue.put_back(now, first, open, delay),
+            GiveBack::Counted => queue.fail(now, first, open, delay, reason),
+            GiveBack::Dead => queue.bury(now, first, open, reason),
         })
     }
 
@@ -374,7 +367,7 @@ impl Queue {
             return false;
         }
         let last = lease.first.saturating_add(lease.count - 1);
-        let current = |open: &Open| open.attempts == lease.attempt && matches!(open.state, State::Leased { .. });
+        let current = |open: &Open| open.attempts == lease.attempt && open.is_leased();
         let mut pieces = std::mem::take(&mut self.pieces);
         self.leases.cut(lease.first, last, current, &mut pieces);
         let any = !pieces.is_empty();
@@ -389,7 +382,6 @@ impl Queue {
     pub(crate) fn wake(&mut self, now: Now) {
         while let Some((first, open)) = self.leases.next_ended(now.since_start) {
             self.counts.lease_ended += open.last - first + 1;
-            self.leave(first, &open);
             self.fail(now, first, open, Duration::ZERO, b"");
         }
     }
@@ -425,6 +417,7 @@ impl Queue {
             let letter = Letter::new(open.attempts, reason, frame, self.store.origin_us(offset));
             self.counts.discarded += self.dead.bury(offset, letter);
         }
+        self.open_bytes -= self.store.cost(first, open.last);
         self.drop_bytes(first, open.last);
     }
 
@@ -512,11 +505,9 @@ impl Queue {
         assert!(self.ledger().balances(), "{:?}", self.ledger());
         let fresh = (self.leases.fresh(), self.store.next());
         let mut wanted: Vec<(u64, u64)> = self.leases.ranges().map(|(first, open)| (first, open.last)).collect();
-        let leased = self.leases.ranges().filter(|(_, open)| matches!(open.state, State::Leased { .. }));
-        assert_eq!(self.leased_bytes, leased.map(|(first, open)| self.store.cost(first, open.last)).sum::<u64>());
         let open_bytes: u64 = wanted.iter().map(|(first, last)| self.store.cost(*first, *last)).sum();
         let fresh_bytes: u64 = (fresh.0..fresh.1).map(|offset| self.store.cost(offset, offset)).sum();
-        assert_eq!(self.bytes, open_bytes + fresh_bytes);
+        assert_eq!((self.open_bytes, self.bytes), (open_bytes, open_bytes + fresh_bytes));
         if fresh.0 < fresh.1 {
             wanted.push((fresh.0, fresh.1 - 1));
         }
