@@ -9,6 +9,8 @@ use link::Batch;
 pub(crate) struct AppliedMessages {
     /// The queue's node and generation; offsets of another mean other messages.
     source: Option<(u64, u64)>,
+    /// The highest that was heard. All below it is finished: what still comes of it was overtaken on its way.
+    low_water: u64,
     /// The first offset of each range, and the one after its last.
     ranges: BTreeMap<u64, u64>,
     /// Why messages were refused. They are among the applied ones.
@@ -22,7 +24,8 @@ impl AppliedMessages {
         if self.source != Some(source) {
             *self = Self { source: Some(source), ..Self::default() };
         }
-        let low_water = batch.low_water;
+        self.low_water = self.low_water.max(batch.low_water);
+        let low_water = self.low_water;
         while let Some((&first, &end)) = self.ranges.first_key_value()
             && first < low_water
         {
@@ -34,9 +37,9 @@ impl AppliedMessages {
         self.refused = self.refused.split_off(&low_water);
     }
 
-    /// Whether this message has been applied.
+    /// Whether this message has been applied, here or elsewhere.
     pub(crate) fn contains(&self, offset: u64) -> bool {
-        self.ranges.range(..=offset).next_back().is_some_and(|(_, end)| *end > offset)
+        offset < self.low_water || self.ranges.range(..=offset).next_back().is_some_and(|(_, end)| *end > offset)
     }
 
     /// This message is being applied.
@@ -122,7 +125,7 @@ mod tests {
                 }
             }
             for offset in low_water.saturating_sub(3)..low_water + 45 {
-                assert_eq!(applied.contains(offset), set.contains(&offset));
+                assert_eq!(applied.contains(offset), offset < low_water || set.contains(&offset));
             }
             assert!(applied.ranges.len() <= set.len(), "ranges are joined");
         }
@@ -137,5 +140,15 @@ mod tests {
         assert_eq!((applied.contains(5), applied.refusal(5)), (true, Some("no")));
         applied.begin(&batch(2, 0));
         assert_eq!((applied.contains(5), applied.refusal(5)), (false, None));
+    }
+
+    #[test]
+    fn what_was_overtaken_is_not_applied_again() {
+        let mut applied = AppliedMessages::default();
+        applied.begin(&batch(1, 0));
+        applied.insert(97);
+        applied.begin(&batch(1, 98));
+        applied.begin(&batch(1, 97));
+        assert_eq!((applied.contains(97), applied.contains(98)), (true, false));
     }
 }
