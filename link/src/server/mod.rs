@@ -69,6 +69,10 @@ const DELAY_MAX: Duration = Duration::from_hours(1);
 /// So many answers to what was done with dead letters are remembered, so that it is not done twice.
 const DEAD_ANSWERS_MAX: usize = 64;
 
+/// So many leases that were given back are remembered with who asked for it, so that its answer is the same when it asks
+/// again.
+const GIVEN_BACK_MAX: usize = 256;
+
 // A message of an ENQ can always go out in a MSG of a request that finishes nothing, unless a PUT brought it.
 const _: () = assert!(MSG_FIELDS_BYTES_MAX < TEXT_BYTES_MAX);
 
@@ -120,6 +124,7 @@ pub struct Server {
     parked: Parked,
     answers: VecDeque<(SocketAddr, u64, Reply)>,
     dead_answers: VecDeque<(DeadAsked, u64)>,
+    given_back: VecDeque<(SocketAddr, u64, Lease)>,
     counts: Counts,
     /// Kept for its room.
     framed: Vec<u8>,
@@ -165,6 +170,7 @@ impl Server {
             parked: Parked::default(),
             answers: VecDeque::new(),
             dead_answers: VecDeque::new(),
+            given_back: VecDeque::new(),
             counts: Counts::default(),
             framed: Vec::new(),
             full_limit: LogLimit::default(),
@@ -324,7 +330,14 @@ impl Server {
         (lease, how, delay, reason): (Lease, GiveBack, Duration, &[u8]),
     ) {
         let held = self.queue.give_back(now, lease, how, delay.min(DELAY_MAX), reason);
-        self.answer_holder(from, token, held);
+        let asked = (from, token, lease);
+        if held {
+            if self.given_back.len() >= GIVEN_BACK_MAX {
+                self.given_back.pop_front();
+            }
+            self.given_back.push_back(asked);
+        }
+        self.answer_holder(from, token, held || self.given_back.contains(&asked));
     }
 
     /// Answers someone who believes to hold a lease.

@@ -637,6 +637,25 @@ fn a_server_says_how_it_stands() {
 }
 
 #[test]
+fn a_nak_that_comes_again_is_answered_as_before() {
+    let mut bench = Bench::new(100);
+    for step in [OPEN.0, ENQ_ABC.0, "DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000"] {
+        bench.step(step);
+    }
+    let (now, from) = (bench.now(), SocketAddr::from(([127, 0, 0, 1], 9)));
+    let lease = "0.0.3.1".parse().unwrap();
+    let nak = Ask::Nak { lease, how: GiveBack::Quiet, delay_ms: 0, reason: b"" };
+    for (token, is_done) in [(900, true), (900, true), (901, false)] {
+        bench.server.handle(now, from, token, &nak);
+        let mut out = Vec::new();
+        bench.server.poll_answer(now, &mut out);
+        let (_, answer) = Answer::parse(frame::only(&out).unwrap()).unwrap();
+        assert_eq!(matches!(answer, Answer::Done { .. }), is_done, "{token}");
+    }
+    assert_eq!(bench.server.ledger().ready, 3);
+}
+
+#[test]
 fn nothing_is_leased_beyond_the_window_above_the_low_water() {
     let mut bench = Bench::new(10_000_000);
     let (now, from) = (bench.now(), SocketAddr::from(([127, 0, 0, 1], 9)));
