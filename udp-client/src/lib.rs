@@ -1,4 +1,5 @@
 //! A queue's client, as a machine: one request at a time goes out, its answer is told, and the next request follows.
+//! [`Client`] says the verbs of 2016; [`Asker`] and [`Enqueuer`] say those of the link.
 //!
 //! Every request comes to one end: `requests = answered + timed_out + refused + too_long + unsent + interrupted`.
 //!
@@ -9,6 +10,7 @@
 
 mod kind;
 mod tell;
+mod verbs;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -18,6 +20,7 @@ use protocol::frame;
 
 pub use tell::Style;
 use tell::{Outcome, shown, shown_cut};
+pub use verbs::{Asker, End, Enqueuer, Feed, Letters, Verb, Want};
 
 /// Where the queue is asked from. Its socket must hear from the queue only.
 pub const QUEUE: Port = Port(0);

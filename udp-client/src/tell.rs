@@ -120,7 +120,7 @@ fn push_json(request: &[u8], outcome: Outcome<'_>, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-fn text_or_base64(bytes: &[u8]) -> (Option<&str>, Option<String>) {
+pub(crate) fn text_or_base64(bytes: &[u8]) -> (Option<&str>, Option<String>) {
     match std::str::from_utf8(bytes) {
         Ok(text) => (Some(text), None),
         Err(_) => (None, Some(STANDARD.encode(bytes))),

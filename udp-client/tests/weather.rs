@@ -15,7 +15,7 @@ use metrics::{Identity, LogOrder, Reports};
 use mq::{CLIENTS, Limits, METRICS, Queue};
 use protocol::frame;
 use simnet::{Net, NodeId, State, Weather};
-use udp_client::{Client, Counts, QUEUE, Style};
+use udp_client::{Asker, Client, Counts, End, Enqueuer, Feed, Letters, QUEUE, Style, Verb, Want};
 
 const TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -69,10 +69,14 @@ impl Machine for Tapped {
 }
 
 fn add_queue(net: &mut Net) -> NodeId {
+    add_queue_of(net, 3)
+}
+
+fn add_queue_of(net: &mut Net, messages_max: u64) -> NodeId {
     let identity = Identity { vuid: "QUEUE".to_owned(), func: "Messagequeue".to_owned(), address: None };
     let start = Now { since_start: Duration::ZERO, since_epoch: Duration::from_hours(1) };
     let reports = Reports::new(identity, LogOrder::TimeFirst, Duration::from_mins(1), None, start);
-    let limits = Limits { messages_max: 3, bytes_max: 1 << 20 };
+    let limits = Limits { messages_max, bytes_max: 1 << 20 };
     net.add(Queue::new(1, limits, reports), &[(CLIENTS, address(1)), (METRICS, address(2))])
 }
 
@@ -171,4 +175,49 @@ fn a_client_of_nobody_is_refused_and_ends() {
     wait_for_end(&mut net, client, 1);
     let written = String::from_utf8_lossy(net.written(client, STDOUT)).into_owned();
     assert_eq!(written, "{\"sent\":\"PUT:a\",\"error\":\"refused\"}\n");
+}
+
+/// Asks one thing on the link, with patience; what is told.
+fn ask(net: &mut Net, host: u8, verb: Verb) -> String {
+    let asker = Asker::new(address(1), verb, Duration::from_mins(5), true, 77 << 32 | u64::from(host));
+    let id = net.add(asker, &[(QUEUE, address(host))]);
+    assert!(net.run_while(Duration::from_mins(10), |net| net.state(id) == State::Up));
+    assert_eq!(net.node::<Asker>(id).end(), Some(&End::Done));
+    String::from_utf8(net.written(id, STDOUT).to_vec()).unwrap()
+}
+
+/// On the link each request is done once, however often it is sent.
+#[test]
+fn on_the_link_all_is_done_once() {
+    const LINES: u64 = 40;
+    for seed in 0..100 {
+        let mut net = Net::new(seed);
+        net.set_weather(Weather::drawn(seed, &Weather::storm()));
+        let queue = add_queue_of(&mut net, 1_000);
+        let feed = Feed { producer: 7, sequence: Some(0), ends: true, datagram_bytes_max: 300 };
+        let enqueuer = Enqueuer::new(address(1), feed, Duration::from_mins(5), seed);
+        let id = net.add(enqueuer, &[(QUEUE, address(3))]);
+        net.feed(id, (0..LINES).map(|n| n.to_string().into_bytes()).collect::<Vec<_>>());
+        assert!(net.run_while(Duration::from_mins(10), |net| net.state(id) == State::Up));
+        assert_eq!(net.node::<Enqueuer>(id).end(), Some(&End::Done), "seed {seed}");
+
+        let lease_time = Duration::from_hours(1);
+        let want = |messages| Want { messages, bytes: 60_000, wait: Duration::ZERO, lease_time, finished: Vec::new() };
+        let taken = ask(&mut net, 4, Verb::Deq(want(LINES)));
+        let taken: Vec<serde_json::Value> = taken.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let messages: Vec<&str> = taken.iter().map(|told| told["message"].as_str().unwrap()).collect();
+        assert_eq!(messages, (0..LINES).map(|n| n.to_string()).collect::<Vec<_>>(), "seed {seed}");
+
+        let lease = taken[0]["lease"].as_str().unwrap();
+        ask(&mut net, 5, Verb::Ack { leases: vec![format!("{lease}+0-29")] });
+        let (how, lease) = (protocol::link::GiveBack::Dead, lease.parse().unwrap());
+        ask(&mut net, 6, Verb::Nak { lease, how, delay: Duration::ZERO, reason: "storm".to_owned() });
+        let listed = ask(&mut net, 7, Verb::ListDead { from: 0, max: u64::MAX });
+        assert_eq!(listed.lines().count(), 10, "seed {seed}: {listed}");
+        assert_eq!(ask(&mut net, 8, Verb::RequeueDead(Letters::At(vec![31, 39]))), "{\"requeued\":2}\n");
+        assert_eq!(ask(&mut net, 9, Verb::DropDead(Letters::All)), "{\"dropped\":8}\n");
+        let ledger = net.node::<Queue>(queue).message_ledger();
+        assert_eq!((ledger.done, ledger.requeued, ledger.discarded), (30, 2, 8), "seed {seed}");
+        assert!(ledger.ready == 2 && ledger.balances(), "seed {seed}: {ledger:?}");
+    }
 }

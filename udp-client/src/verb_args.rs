@@ -1,0 +1,270 @@
+//! The verbs of the link as subcommands.
+
+use std::time::Duration;
+
+use md5::{Digest as _, Md5};
+use protocol::link::{GiveBack, Lease, finishes};
+use runtime::flags::{Bytes, Count, Period, Seconds};
+use udp_client::{Letters, Verb, Want};
+
+/// What finishes one request may name: more do not fit in a datagram.
+const FINISHES_BYTES_MAX: usize = 60_000;
+
+/// One verb.
+#[derive(Debug, clap::Subcommand)]
+#[command(rename_all = "UPPER")]
+pub(crate) enum VerbArgs {
+    /// Who are you? Node, boot, room; `"link":false` for a queue of 2016
+    #[command(name = "SIZE:?v2")]
+    Discover,
+    /// How do you stand? Counters and gauges, as JSON
+    Stat,
+    /// Begin an epoch of a producer, and learn the number of its next message
+    #[command(after_help = "Who sent as this producer before is fenced: what it sends from now on is refused.")]
+    Open(ProducerArgs),
+    /// Put lines as a producer's messages, each of them once
+    #[command(after_help = ENQ_EXAMPLES)]
+    Enq(EnqArgs),
+    /// A producer sends no more: its numbers may be forgotten
+    #[command(after_help = "Should it come back, it begins at 0.")]
+    End(ProducerArgs),
+    /// Take messages on a lease
+    #[command(after_help = DEQ_EXAMPLES)]
+    Deq(DeqArgs),
+    /// Finish leases: their messages are done
+    #[command(after_help = ACK_HELP)]
+    Ack {
+        /// Leases as DEQ names them; `LEASE+0-3+7-7` finishes these of its messages only, counted from 0
+        #[arg(value_name = "LEASE", required = true, value_parser = finish)]
+        leases: Vec<String>,
+    },
+    /// Give a lease's messages back
+    #[command(after_help = NAK_HELP)]
+    Nak(NakArgs),
+    /// Keep a lease for longer
+    Touch {
+        /// A lease as DEQ names it
+        #[arg(value_parser = lease)]
+        lease: Lease,
+        /// How long from now (at most an hour)
+        #[arg(long = "lease", value_name = "SECONDS", default_value = "30")]
+        lease_time: Period,
+    },
+    /// Dead letters: messages that a function refused, or that failed five times
+    #[command(subcommand, subcommand_value_name = "WHAT", disable_help_subcommand = true)]
+    Dead(DeadArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ProducerArgs {
+    /// Its name: any text, or the 32 hexadecimal digits that a feeder or ENQ tells
+    #[arg(long, value_name = "NAME", value_parser = producer)]
+    producer: u128,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct EnqArgs {
+    /// Who sends: any text, or 32 hexadecimal digits [default: drawn at random, and ended]
+    #[arg(long, value_name = "NAME", value_parser = producer)]
+    pub(crate) producer: Option<u128>,
+    /// The number of the first line; what the server has of these is skipped [default: its next]
+    #[arg(long, value_name = "N", requires = "producer")]
+    pub(crate) sequence: Option<u64>,
+    /// The producer sends no more after these lines
+    #[arg(long)]
+    pub(crate) end: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DeqArgs {
+    /// At most so many
+    #[arg(long, value_name = "COUNT", default_value = "1")]
+    messages: Count,
+    /// At most so many bytes of them
+    #[arg(long, value_name = "BYTES", default_value = "60KiB")]
+    bytes: Bytes,
+    /// Wait so long for the first
+    #[arg(long, value_name = "SECONDS", default_value = "0")]
+    wait: Seconds,
+    /// How long they are yours (at most an hour)
+    #[arg(long = "lease", value_name = "SECONDS", default_value = "30")]
+    lease_time: Period,
+    /// Finish this lease with the same request (several times, if need be)
+    #[arg(long, value_name = "LEASE", value_parser = finish)]
+    ack: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct NakArgs {
+    /// A lease as DEQ names it
+    #[arg(value_parser = lease)]
+    lease: Lease,
+    /// It was not tried: no attempt is counted
+    #[arg(long, conflicts_with = "dead")]
+    quiet: bool,
+    /// It will never do: to the dead letters
+    #[arg(long)]
+    dead: bool,
+    /// Not to be given again before
+    #[arg(long, value_name = "SECONDS", default_value = "0")]
+    delay: Seconds,
+    /// Why, for people: 256 bytes of it are kept with a dead letter
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum DeadArgs {
+    /// Show them: offset, attempts, reason and message, with tabs between
+    List {
+        /// From this offset on
+        #[arg(long, value_name = "OFFSET", default_value = "0")]
+        from: u64,
+        /// At most so many [default: all]
+        #[arg(long, value_name = "COUNT")]
+        messages: Option<Count>,
+    },
+    /// Put them back into the queue, at its end
+    Requeue(LettersArgs),
+    /// Drop them for good
+    Drop(LettersArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct LettersArgs {
+    /// Offsets as `DEAD list` shows them
+    #[arg(value_name = "OFFSET")]
+    offsets: Vec<u64>,
+    /// All there are; as many as the queue has room for
+    #[arg(long)]
+    all: bool,
+}
+
+impl LettersArgs {
+    fn letters(self) -> Letters {
+        if self.all { Letters::All } else { Letters::At(self.offsets) }
+    }
+}
+
+impl VerbArgs {
+    /// What to ask, or what to put.
+    ///
+    /// # Errors
+    /// A text for people where too much is asked at once.
+    pub(crate) fn verb(self) -> Result<Result<Verb, EnqArgs>, String> {
+        let verb = match self {
+            Self::Discover => Verb::Discover,
+            Self::Stat => Verb::Stat,
+            Self::Open(ProducerArgs { producer }) => Verb::Open { producer },
+            Self::End(ProducerArgs { producer }) => Verb::End { producer },
+            Self::Enq(args) => return Ok(Err(args)),
+            Self::Deq(DeqArgs { messages, bytes, wait, lease_time, ack }) => Verb::Deq(Want {
+                messages: messages.0,
+                bytes: bytes.0,
+                wait: wait.0,
+                lease_time: lease_time.0,
+                finished: short(ack)?,
+            }),
+            Self::Ack { leases } => Verb::Ack { leases: short(leases)? },
+            Self::Nak(NakArgs { lease, quiet, dead, delay, reason }) => {
+                let how = match (quiet, dead) {
+                    (_, true) => GiveBack::Dead,
+                    (true, _) => GiveBack::Quiet,
+                    _ => GiveBack::Counted,
+                };
+                let reason = if reason.is_empty() { "given back from a shell".to_owned() } else { reason };
+                if reason.len() > FINISHES_BYTES_MAX {
+                    return Err("--reason: 256 bytes of it are kept".to_owned());
+                }
+                Verb::Nak { lease, how, delay: delay.0, reason }
+            }
+            Self::Touch { lease, lease_time } => Verb::Touch { lease, lease_time: lease_time.0 },
+            Self::Dead(DeadArgs::List { from, messages }) => {
+                Verb::ListDead { from, max: messages.map_or(u64::MAX, |count| count.0) }
+            }
+            Self::Dead(DeadArgs::Requeue(letters)) => Verb::RequeueDead(letters.letters()),
+            Self::Dead(DeadArgs::Drop(letters)) => Verb::DropDead(letters.letters()),
+        };
+        match &verb {
+            Verb::Deq(Want { lease_time, .. }) | Verb::Touch { lease_time, .. }
+                if *lease_time > Duration::from_hours(1) =>
+            {
+                Err("--lease: the longest is an hour; TOUCH keeps a lease for longer".to_owned())
+            }
+            _ => Ok(Ok(verb)),
+        }
+    }
+}
+
+fn short(leases: Vec<String>) -> Result<Vec<String>, String> {
+    let bytes: usize = leases.iter().map(|lease| lease.len() + 1).sum();
+    if bytes > FINISHES_BYTES_MAX {
+        return Err(format!("leases of {bytes} bytes do not fit in one request: give fewer at once"));
+    }
+    Ok(leases)
+}
+
+/// A name as it travels: 128 bits.
+fn producer(name: &str) -> Result<u128, String> {
+    if name.is_empty() {
+        return Err("a producer needs a name".to_owned());
+    }
+    let is_id = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let id = u128::from_str_radix(name, 16).ok().filter(|_| is_id);
+    Ok(id.unwrap_or_else(|| u128::from_be_bytes(Md5::digest(name).into())))
+}
+
+fn lease(text: &str) -> Result<Lease, String> {
+    text.parse().map_err(|_| not_a_lease())
+}
+
+/// One entry of a finish list.
+fn finish(text: &str) -> Result<String, String> {
+    let mut entries = finishes(text.as_bytes());
+    match (entries.next(), entries.next()) {
+        (Some(Ok(finish)), None) if finish.offsets().next().is_some() && !text.contains(',') => Ok(text.to_owned()),
+        _ => Err(not_a_lease()),
+    }
+}
+
+fn not_a_lease() -> String {
+    "a lease is four numbers with dots between, such as 1.0.10.1: DEQ names it".to_owned()
+}
+
+const ENQ_EXAMPLES: &str = "\
+Each line of stdin is a message; an empty line is an empty message. The server numbers a producer's
+messages from 0 and takes each once. Told at the end: how many are stored, how many it had already, and
+the number of the next.
+
+Examples:
+  udp-client HOST:PORT ENQ < lines                                as a producer of no name
+  udp-client HOST:PORT ENQ --producer me < lines                  after what `me` has put before
+  udp-client HOST:PORT ENQ --producer me --sequence 0 < lines     from the first line on: lines that
+                                                                  are there are skipped
+  udp-client HOST:PORT ENQ --producer me --end < lines            and `me` may be forgotten
+To a sink each line is a JSON object with msg and feed_time.";
+
+const DEQ_EXAMPLES: &str = "\
+Messages go to stdout, a line each, and the lease to stderr. Until it ends they are yours; finish them
+with ACK, give them back with NAK. What is neither goes to the next who asks, and after five times to
+the dead letters. No message in time is exit code 1.
+
+Examples:
+  udp-client HOST:PORT DEQ --messages 10 --lease 60
+  udp-client HOST:PORT DEQ --wait 10 --json      {\"lease\": ..., \"offset\": ..., \"attempt\": ...,
+                                                 \"origin_us\": ..., \"message\": ...} for each
+  taken=$(udp-client HOST:PORT DEQ --json) && work \"$(jq -r .message <<<\"$taken\")\" &&
+    udp-client HOST:PORT ACK \"$(jq -r .lease <<<\"$taken\")\"";
+
+const ACK_HELP: &str = "\
+Told for each lease: finished; finished late (the lease had ended, and nobody was first); finished by
+another attempt, or forgotten; never given by this server. The last two are exit code 1. Asked twice,
+the answer is the same.";
+
+const NAK_HELP: &str = "\
+Without --quiet and --dead it counts as a failed attempt: the messages go to the next who asks, the
+later the more attempts have failed, and after five to the dead letters.
+
+Example:
+  udp-client HOST:PORT NAK 1.0.10.1 --dead --reason 'no price'";
