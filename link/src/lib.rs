@@ -20,5 +20,6 @@ pub use client::{
 pub use get::{GetEdge, GetLimits};
 pub use put::{PutCounts, PutEdge, Window};
 pub use server::{
-    Fault, Flow, Full, Gauges, Intake, IntakeCounts, Ledger, Popped, Refused, Run, Server, ServerLimits, stat,
+    Fault, Flow, Full, Gauges, Intake, IntakeCounts, Ledger, Popped, Refused, Run, Server, ServerLimits,
+    boot_in_memory, stat,
 };

@@ -91,12 +91,6 @@ enum Answer {
     Stat { token: u64 },
 }
 
-/// A node in memory starts once, and its messages end with it. Its boot is drawn with it, so that a lease of the process
-/// before names nothing here.
-fn boot(node: u64) -> u64 {
-    (node >> 32).max(1)
-}
-
 impl Queue {
     /// An empty queue. `node` is drawn at random by each process.
     pub fn new(node: u64, limits: Limits, reports: Reports) -> Self {
@@ -112,7 +106,7 @@ impl Queue {
             node,
             limits,
             speaks_link: true,
-            server: Server::with_fault(node, boot(node), server_limits, fault),
+            server: Server::with_fault(node, link::boot_in_memory(node), server_limits, fault),
             counts: Counts::default(),
             answers: VecDeque::new(),
             reports,
@@ -210,7 +204,7 @@ impl Queue {
             }
             Answer::Welcome { token } => self.server.welcome().push(*token, bytes),
             Answer::Stat { token } => {
-                let body = link::stat(self.node, boot(self.node), &self.ledger(), &self.gauges(now));
+                let body = link::stat(self.node, link::boot_in_memory(self.node), &self.ledger(), &self.gauges(now));
                 LinkAnswer::Done { finished: b"", count: 0, body: body.as_bytes() }.push(*token, bytes);
             }
         }

@@ -160,7 +160,7 @@ fn welcome(node: u64, credit: u64) -> Welcome {
     Welcome {
         size: 0,
         node,
-        boot: crate::BOOT,
+        boot: link::boot_in_memory(node),
         datagram_bytes_max: protocol::DATAGRAM_BYTES_MAX as u64,
         level: crate::LEVEL,
         credit,

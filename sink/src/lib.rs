@@ -95,9 +95,6 @@ pub struct Counts {
     pub kernel_drops: u64,
 }
 
-/// A node in memory starts once: what it knows of producers ends with it.
-const BOOT: u64 = 1;
-
 /// It remembers which messages it had as long as it lives, and no longer.
 const LEVEL: Durability = Durability::Memory;
 
@@ -128,7 +125,7 @@ impl Sink {
         Self {
             node,
             desk: Desk::new(messages, reports),
-            intake: Intake::with_fault(BOOT, PRODUCERS_MAX, LEVEL, fault),
+            intake: Intake::with_fault(link::boot_in_memory(node), PRODUCERS_MAX, LEVEL, fault),
             answers: Answers::default(),
             answer: Vec::new(),
             full_limit: LogLimit::default(),
@@ -152,7 +149,7 @@ impl Sink {
         if Call::is_one(text) {
             let (token, ask) = Ask::parse(text)?;
             if ask == Ask::Stat {
-                let body = link::stat(self.node, BOOT, &self.ledger(), &self.gauges());
+                let body = link::stat(self.node, link::boot_in_memory(self.node), &self.ledger(), &self.gauges());
                 let has_room = self.answers.say(from, Said::Stat { token, body });
                 self.desk.counts.unsent += u64::from(!has_room);
                 return Ok(());

@@ -48,6 +48,12 @@ use self::{
     sessions::{Delivery, Sessions},
 };
 
+/// The boot of a node in memory: it starts once, and what it has ends with it. Drawn with the node, so that neither a lease
+/// nor an epoch of the process before names anything here.
+pub fn boot_in_memory(node: u64) -> u64 {
+    (node >> 32).max(1)
+}
+
 /// A message's places in the queue never come back, so neither does its generation.
 const GENERATION: u64 = 1;
 
