@@ -258,6 +258,9 @@ impl Server {
     }
 
     fn deq(&mut self, now: Now, to: SocketAddr, token: u64, deq: &Deq<'_>) {
+        // First come, first served, whenever answers are taken out; and a request that waits must not get another batch
+        // than the same request that comes again.
+        self.serve_parked(now);
         let letters = self.finish(deq.finished);
         let Deq { session, delivery, open_from, messages_max, bytes_max, .. } = *deq;
         let known = self.sessions.hear(now, session, open_from).delivery(delivery);
@@ -413,10 +416,10 @@ impl Server {
         self.answers.push_back((to, token, reply));
     }
 
-    /// The next answer, appended to `out` as one frame; whom it is for. To be called until nothing comes, after each
-    /// request, PUT and [`handle_timeout`](Self::handle_timeout): requests that wait get their messages here.
+    /// The next answer, appended to `out` as one frame; whom it is for. To be called until nothing comes, after requests,
+    /// PUTs and [`handle_timeout`](Self::handle_timeout): requests that wait get their messages here.
     pub fn poll_answer(&mut self, now: Now, out: &mut Vec<u8>) -> Option<SocketAddr> {
-        if self.answers.is_empty() && self.parked.len() > 0 {
+        if self.answers.is_empty() {
             self.serve_parked(now);
         }
         let Some((to, token, reply)) = self.answers.pop_front() else {
@@ -436,12 +439,14 @@ impl Server {
     }
 
     fn serve_parked(&mut self, now: Now) {
-        if self.queue.has_message(now)
+        while self.parked.len() > 0
+            && self.queue.has_message(now)
             && let Some(request) = self.parked.pop()
-            && let Err(request) = self.give(now, request)
         {
-            // Its finishes leave no room for the next message.
-            self.answer_none(request);
+            if let Err(request) = self.give(now, request) {
+                // Its finishes leave no room for the next message.
+                self.answer_none(request);
+            }
         }
     }
 

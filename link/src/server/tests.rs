@@ -404,6 +404,24 @@ fn a_request_waits_for_a_message() {
 }
 
 #[test]
+fn a_request_that_waits_and_comes_again_gets_one_batch_whenever_answers_are_taken_out() {
+    let mut bench = Bench::new(100);
+    bench.step(OPEN.0);
+    let deq = "DEQ k=1 n=1 lo=1 m=2 z=100 wt=50 ls=1000";
+    assert_eq!(bench.step(deq), "");
+    for (token, step) in [(3, ENQ_ABC.0), (4, deq)] {
+        let datagram = written(step, token);
+        let (token, ask) = Ask::parse(frame::only(&datagram).unwrap()).unwrap();
+        bench.server.handle(bench.now(), SocketAddr::from(([127, 0, 0, 1], 9)), token, &ask);
+    }
+    bench.token = 4;
+    let answers = bench.step("STAT");
+    let leases: Vec<&str> = answers.split(' ').filter(|field| field.starts_with("l=")).collect();
+    assert_eq!(leases, ["l=0.0.2.1", "l=0.0.2.1"], "{answers}");
+    assert_eq!(bench.server.ledger().leased, 2);
+}
+
+#[test]
 fn so_many_wait_and_no_more() {
     let mut bench = Bench::new(100);
     for n in 1..=64 {
