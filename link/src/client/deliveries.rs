@@ -30,6 +30,11 @@ impl Slot {
     fn new(state: State, now: Duration) -> Self {
         Self { state, request: Request::due(now), overtaken: 0, asked_after: 0, is_check: false }
     }
+
+    /// Whether it was asked for with this token, and neither answered nor given up since.
+    fn is_unanswered(&self, token: u64) -> bool {
+        matches!(self.state, State::Asked) && self.request.is_answered_by(token)
+    }
 }
 
 #[derive(Debug)]
@@ -38,21 +43,43 @@ enum State {
     Idle,
     /// Asked for; to be asked for again when its request is due.
     Asked,
-    /// Held back until it is known what was given for all deliveries below `below` up to the coming of this batch, which
-    /// was the `came`th.
-    Here { batch: Batch, below: u64, came: u64 },
+    /// Its batch is here, and held back.
+    Here,
     /// Handed on, or never to come.
     Gone,
 }
 
+/// A batch that is held back until it is known what was given for all deliveries below `below` up to its coming, which was
+/// the `came`th.
+#[derive(Debug)]
+struct HeldBack {
+    batch: Batch,
+    below: u64,
+    came: u64,
+}
+
+impl HeldBack {
+    /// Its place among the others: in the order of offsets.
+    fn place(&self) -> (u64, u64) {
+        (self.batch.first_offset, self.batch.id)
+    }
+}
+
 /// All deliveries that are not behind.
+///
+/// What is done for each batch does not grow with their number as long as answers come in the order of the requests.
 #[derive(Debug)]
 pub(super) struct Deliveries {
     /// The first slot's number.
     first: u64,
     slots: VecDeque<Slot>,
     asked: usize,
-    held_back: usize,
+    /// In the order of their offsets.
+    held_back: VecDeque<HeldBack>,
+    /// Tokens and numbers of requests in the order of their sending, from the oldest unanswered one on.
+    sent: VecDeque<(u64, u64)>,
+    /// No request is taken for lost before this.
+    expires_at: Duration,
     /// Whether a request may have to be sent again. In most turns none has, which need not be looked up.
     any_overdue: bool,
     /// How many batches have come.
@@ -63,7 +90,17 @@ pub(super) struct Deliveries {
 
 impl Deliveries {
     pub(super) fn new() -> Self {
-        Self { first: 1, slots: VecDeque::new(), asked: 0, held_back: 0, any_overdue: false, came: 0, next_offset: 0 }
+        Self {
+            first: 1,
+            slots: VecDeque::new(),
+            asked: 0,
+            held_back: VecDeque::new(),
+            sent: VecDeque::new(),
+            expires_at: Duration::MAX,
+            any_overdue: false,
+            came: 0,
+            next_offset: 0,
+        }
     }
 
     fn next(&self) -> u64 {
@@ -104,7 +141,7 @@ impl Deliveries {
     /// The lowest one that may be asked for.
     pub(super) fn idle(&mut self, now: Duration) -> u64 {
         // In a busy consumer none is, which need not be looked up.
-        let any = self.slots.len() > self.asked + self.held_back;
+        let any = self.slots.len() > self.asked + self.held_back.len();
         let idle = || self.slots.iter().position(|slot| matches!(slot.state, State::Idle));
         let place = any.then(idle).flatten().unwrap_or_else(|| {
             self.slots.push_back(Slot::new(State::Idle, now));
@@ -139,6 +176,13 @@ impl Deliveries {
             slot.state = State::Asked;
             self.asked += 1;
         }
+        self.expires_at = self.expires_at.min(deadline);
+        self.sent.push_back((token, number));
+        while let Some(&(token, number)) = self.sent.front()
+            && !self.slot(number).is_some_and(|slot| slot.is_unanswered(token))
+        {
+            self.sent.pop_front();
+        }
     }
 
     /// When it was asked for with this token, if that was the last time.
@@ -157,23 +201,30 @@ impl Deliveries {
         let (below, came) = (self.next(), self.came + 1);
         let Some(slot) = self.slot(batch.id) else { return };
         let was_asked = matches!(slot.state, State::Asked);
-        slot.state = State::Here { batch, below, came };
+        slot.state = State::Here;
         self.came = came;
         self.asked -= usize::from(was_asked);
-        self.held_back += 1;
+        let held = HeldBack { batch, below, came };
+        let place = self.held_back.partition_point(|other| other.place() < held.place());
+        self.held_back.insert(place, held);
     }
 
     /// The request with this token was answered with a batch. Whether an earlier one is taken for lost by that.
     pub(super) fn overtake(&mut self, token: u64, now: Duration) -> bool {
         let mut any_lost = false;
-        for slot in self.slots.iter_mut().filter(|slot| matches!(slot.state, State::Asked)) {
-            if slot.request.is_older_than(token) {
-                slot.overtaken += 1;
-                if slot.overtaken == OVERTAKEN_MAX {
-                    slot.request.give_up(now);
-                    any_lost = true;
-                }
+        let earlier = self.sent.iter().take_while(|(sent, _)| *sent < token);
+        for &(sent, number) in earlier {
+            let place = number.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
+            let slot = place.and_then(|place| self.slots.get_mut(place));
+            let Some(slot) = slot.filter(|slot| slot.is_unanswered(sent)) else { continue };
+            slot.overtaken += 1;
+            if slot.overtaken == OVERTAKEN_MAX {
+                slot.request.give_up(now);
+                any_lost = true;
             }
+        }
+        if any_lost {
+            self.expires_at = now;
         }
         self.any_overdue |= any_lost;
         any_lost
@@ -208,20 +259,12 @@ impl Deliveries {
 
     /// The next batch to hand on, if one may be.
     pub(super) fn pop(&mut self, now: Duration) -> Option<Batch> {
-        if self.held_back == 0 {
+        let &HeldBack { ref batch, below, came } = self.held_back.front()?;
+        if batch.first_offset > self.next_offset && self.is_any_unknown(below, came, now) {
             return None;
         }
-        let here = self.slots.iter().enumerate().filter_map(|(place, slot)| match &slot.state {
-            State::Here { batch, below, came } => Some((batch.first_offset, place, *below, *came)),
-            _ => None,
-        });
-        let (offset, place, below, came) = here.min()?;
-        if offset > self.next_offset && self.is_any_unknown(below, came, now) {
-            return None;
-        }
-        let slot = self.slots.get_mut(place)?;
-        let State::Here { batch, .. } = std::mem::replace(&mut slot.state, State::Gone) else { return None };
-        self.held_back -= 1;
+        let HeldBack { batch, .. } = self.held_back.pop_front()?;
+        self.slot(batch.id)?.state = State::Gone;
         self.next_offset = self.next_offset.max(batch.end_offset());
         self.advance();
         Some(batch)
@@ -240,7 +283,10 @@ impl Deliveries {
             }
             unknown |= matches!(slot.state, State::Asked);
         }
-        self.any_overdue |= unknown;
+        if unknown {
+            self.any_overdue = true;
+            self.expires_at = now;
+        }
         unknown
     }
 
@@ -253,28 +299,32 @@ impl Deliveries {
 
     /// What was asked for too long ago may be asked for again. Whether there was any.
     pub(super) fn expire(&mut self, now: Duration) -> bool {
-        let asked = self.slots.iter_mut().filter(|slot| matches!(slot.state, State::Asked));
-        let any = asked.filter_map(|slot| slot.request.expire(now).then_some(())).count() > 0;
+        if now < self.expires_at {
+            return false;
+        }
+        let (mut any, mut next) = (false, Duration::MAX);
+        for slot in self.slots.iter_mut().filter(|slot| matches!(slot.state, State::Asked)) {
+            any |= slot.request.expire(now);
+            next = next.min(slot.request.at());
+        }
         self.any_overdue |= any;
+        self.expires_at = next;
         any
     }
 
-    /// When the next one is taken for lost.
+    /// When to look for lost ones: it may be too early, since answers come in between.
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
-        let asked = self.slots.iter().filter(|slot| matches!(slot.state, State::Asked));
-        asked.map(|slot| slot.request.at()).min()
+        (self.asked > 0).then_some(self.expires_at)
     }
 
     /// The queue is another: what is held back is of no use, and its offsets mean nothing. What was asked for stays so.
     pub(super) fn forget(&mut self, mut dropped: impl FnMut(Batch)) {
         self.next_offset = 0;
-        self.held_back = 0;
-        for slot in &mut self.slots {
-            if matches!(slot.state, State::Here { .. })
-                && let State::Here { batch, .. } = std::mem::replace(&mut slot.state, State::Gone)
-            {
-                dropped(batch);
+        for HeldBack { batch, .. } in std::mem::take(&mut self.held_back) {
+            if let Some(slot) = self.slot(batch.id) {
+                slot.state = State::Gone;
             }
+            dropped(batch);
         }
         self.advance();
     }
@@ -283,7 +333,9 @@ impl Deliveries {
     pub(super) fn clear(&mut self) {
         self.first = self.next();
         self.slots.clear();
-        (self.asked, self.held_back, self.next_offset) = (0, 0, 0);
+        self.held_back.clear();
+        self.sent.clear();
+        (self.asked, self.next_offset) = (0, 0);
     }
 }
 

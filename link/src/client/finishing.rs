@@ -93,6 +93,9 @@ impl Finishing {
         letters: &[u8],
         mut ended: impl FnMut(u64, Outcome),
     ) -> Option<Duration> {
+        if letters.is_empty() {
+            return None;
+        }
         let mut sent_at = None;
         let mut letters = letters.iter();
         self.entries.retain(|entry| {

@@ -1,6 +1,6 @@
 //! Batches that a consumer holds: their leases are kept alive until they are finished or given back.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use protocol::link::{GiveBack, Lease};
 
@@ -32,15 +32,18 @@ pub(super) struct Return {
 /// All batches held, and those that go back.
 #[derive(Debug)]
 pub(super) struct Holding {
-    held: Vec<Held>,
+    /// In the order of their coming, which is mostly that of their end.
+    held: VecDeque<Held>,
     returns: Vec<Return>,
+    /// Nothing is to be sent or taken for lost before this.
+    next_at: Duration,
     /// How long after its coming, and after each TOUCH, a lease is to be touched.
     touch_after: Duration,
 }
 
 impl Holding {
     pub(super) fn new(touch_after: Duration) -> Self {
-        Self { held: Vec::new(), returns: Vec::new(), touch_after }
+        Self { held: VecDeque::new(), returns: Vec::new(), next_at: Duration::MAX, touch_after }
     }
 
     /// How many batches are held.
@@ -55,14 +58,16 @@ impl Holding {
 
     /// A batch has come.
     pub(super) fn push(&mut self, id: u64, lease: Option<Lease>, now: Duration) {
-        let touch = lease.map(|_| Request::due(now + self.touch_after));
-        self.held.push(Held { id, lease, parts: Vec::new(), touch });
+        let touch_at = now + self.touch_after;
+        self.next_at = self.next_at.min(touch_at);
+        let touch = lease.map(|_| Request::due(touch_at));
+        self.held.push_back(Held { id, lease, parts: Vec::new(), touch });
     }
 
     /// A batch is not held any more.
     pub(super) fn remove(&mut self, id: u64) -> Option<Held> {
         let place = self.held.iter().position(|held| held.id == id)?;
-        Some(self.held.remove(place))
+        self.held.remove(place)
     }
 
     /// A batch goes back.
@@ -76,6 +81,7 @@ impl Holding {
     ) {
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let request = Request::due(now);
+        self.next_at = now;
         let id = Some(id);
         self.returns.push(Return { id, lease, how, delay_ms, reason: reason.as_bytes().to_vec(), request });
     }
@@ -89,6 +95,7 @@ impl Holding {
             return false;
         }
         held.parts.push(offset);
+        self.next_at = now;
         let lease = Lease { first: offset, count: 1, ..lease };
         let (request, reason) = (Request::due(now), reason.as_bytes().to_vec());
         self.returns.push(Return { id: None, lease, how, delay_ms: 0, reason, request });
@@ -102,6 +109,9 @@ impl Holding {
 
     /// A lease that is to be touched now.
     pub(super) fn due_touch(&mut self, now: Duration) -> Option<(Lease, &mut Request)> {
+        if now < self.next_at {
+            return None;
+        }
         let touches = self.held.iter_mut().filter_map(|held| Some((held.lease?, held.touch.as_mut()?)));
         touches.into_iter().find(|(_, touch)| touch.is_due(now))
     }
@@ -112,6 +122,7 @@ impl Holding {
         if let Some(touch) = touched.into_iter().find(|touch| touch.is_answered_by(token)) {
             let sent_at = touch.sent_at();
             *touch = Request::due(now + self.touch_after);
+            self.next_at = self.next_at.min(touch.at());
             return Some((Done::Touch, sent_at));
         }
         let back = self.take_return(token)?;
@@ -135,15 +146,23 @@ impl Holding {
 
     /// What was sent too long ago may go again. Whether there was any.
     pub(super) fn expire(&mut self, now: Duration) -> bool {
+        if now < self.next_at {
+            return false;
+        }
+        let (mut any, mut next) = (false, Duration::MAX);
         let touches = self.held.iter_mut().filter_map(|held| held.touch.as_mut());
-        let returns = self.returns.iter_mut().map(|back| &mut back.request);
-        touches.chain(returns).filter_map(|request| request.expire(now).then_some(())).count() > 0
+        for request in touches.chain(self.returns.iter_mut().map(|back| &mut back.request)) {
+            any |= request.expire(now);
+            next = next.min(request.at());
+        }
+        self.next_at = next;
+        any
     }
 
-    /// When something is to be sent, or is taken for lost.
+    /// When to look for what is to be sent, or is lost: it may be too early, since answers come in between.
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
-        let touches = self.held.iter().filter_map(|held| held.touch.as_ref());
-        touches.chain(self.returns.iter().map(|back| &back.request)).map(Request::at).min()
+        let any = !self.returns.is_empty() || self.held.iter().any(|held| held.touch.is_some());
+        any.then_some(self.next_at)
     }
 
     /// The queue is another: it knows of no lease. Which batches lost theirs now.

@@ -48,11 +48,6 @@ impl Request {
         *self = Self { at: now, token: None, tries: self.tries.saturating_sub(1), ..*self };
     }
 
-    /// Whether it left before the one with this token did.
-    pub(super) fn is_older_than(&self, token: u64) -> bool {
-        self.token.is_some_and(|own| own < token)
-    }
-
     /// Whether its latest sending is what this token answers.
     pub(super) fn is_answered_by(&self, token: u64) -> bool {
         self.token == Some(token)

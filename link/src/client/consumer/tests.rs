@@ -105,12 +105,17 @@ impl Edge {
         self.consumer.handle_timeout(self.now);
     }
 
-    /// Waits for its next deadline; how many milliseconds that were.
+    /// Waits until it has something to do; how many milliseconds that were. A deadline may turn out to be none.
     fn wait_for_deadline(&mut self) -> u128 {
-        let wait = self.consumer.poll_timeout(self.wants).unwrap().saturating_sub(self.now.since_start);
-        self.now.since_start += wait;
-        self.consumer.handle_timeout(self.now);
-        wait.as_millis()
+        let before = self.now.since_start;
+        while let Some(deadline) = self.consumer.poll_timeout(self.wants) {
+            self.now.since_start = self.now.since_start.max(deadline);
+            self.consumer.handle_timeout(self.now);
+            if self.consumer.poll_timeout(self.wants).is_some_and(|next| next <= self.now.since_start) {
+                break;
+            }
+        }
+        (self.now.since_start - before).as_millis()
     }
 
     /// All that it sends now: tokens and requests.
