@@ -33,12 +33,24 @@ impl fmt::Display for CallError {
 
 impl std::error::Error for CallError {}
 
+/// A key of one or two letters as a number, which is compared at once; 0 for one that nobody asks for.
+type Key = u16;
+
+const fn key(name: &str) -> Key {
+    match name.as_bytes() {
+        [one] => *one as Key,
+        [first, second] => (*first as Key) << 8 | *second as Key,
+        _ => 0,
+    }
+}
+
 /// A call as it came: its verb, its fields, its body.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
     /// What is asked or answered.
     pub verb: &'a [u8],
-    fields: [(&'a [u8], &'a [u8]); FIELDS_MAX],
+    keys: [Key; FIELDS_MAX],
+    values: [&'a [u8]; FIELDS_MAX],
     /// What follows the first line.
     pub body: &'a [u8],
 }
@@ -63,19 +75,27 @@ impl<'a> Call<'a> {
         let line_end = memchr::memchr(b'\n', rest).ok_or(CallError::Shape)?;
         let (line, body) = rest.split_at_checked(line_end + 1).ok_or(CallError::Shape)?;
         let line = line.strip_suffix(b"\n").unwrap_or(line);
-        let mut fields: [(&[u8], &[u8]); FIELDS_MAX] = [(b"", b""); FIELDS_MAX];
-        let mut places = fields.iter_mut();
+        let mut keys: [Key; FIELDS_MAX] = [0; FIELDS_MAX];
+        let mut values: [&[u8]; FIELDS_MAX] = [b""; FIELDS_MAX];
+        let mut places = keys.iter_mut().zip(&mut values);
         for field in line.split(|byte| *byte == b' ').filter(|field| !field.is_empty()) {
-            let equals = field.iter().position(|byte| *byte == b'=').ok_or(CallError::Shape)?;
-            let (key, value) = field.split_at_checked(equals).ok_or(CallError::Shape)?;
-            *places.next().ok_or(CallError::Shape)? = (key, value.get(1..).unwrap_or_default());
+            let (key, value) = match field {
+                [one, b'=', value @ ..] => (Key::from(*one), value),
+                [first, second, b'=', value @ ..] => (Key::from(*first) << 8 | Key::from(*second), value),
+                unknown if unknown.contains(&b'=') => (0, unknown),
+                _ => return Err(CallError::Shape),
+            };
+            let (key_place, value_place) = places.next().ok_or(CallError::Shape)?;
+            (*key_place, *value_place) = (key, value);
         }
-        Ok(Self { verb, fields, body })
+        Ok(Self { verb, keys, values, body })
     }
 
     /// A field's value.
-    pub fn text(&self, key: &str) -> Option<&'a [u8]> {
-        self.fields.iter().find(|(name, _)| *name == key.as_bytes()).map(|(_, value)| *value)
+    pub fn text(&self, name: &str) -> Option<&'a [u8]> {
+        let wanted = key(name);
+        let place = self.keys.iter().position(|key| *key == wanted && wanted != 0)?;
+        self.values.get(place).copied()
     }
 
     /// A field's value as a decimal number.
@@ -90,8 +110,10 @@ impl<'a> Call<'a> {
 
     /// A field's value as a hexadecimal number of up to 128 bits.
     pub fn wide_id(&self, key: &str) -> Option<u128> {
-        let text = std::str::from_utf8(self.text(key)?).ok()?;
-        if text.starts_with('+') { None } else { u128::from_str_radix(text, 16).ok() }
+        let text = self.text(key)?;
+        let (high, low) = text.split_at_checked(text.len().saturating_sub(16))?;
+        let high = if high.is_empty() { 0 } else { hex(high)? };
+        Some(u128::from(high) << 64 | u128::from(hex(low)?))
     }
 }
 
@@ -164,8 +186,16 @@ impl<'a> Draft<'a> {
 
     /// Adds a field with a hexadecimal number.
     #[must_use]
-    pub fn id(self, key: &str, value: u128) -> Self {
-        self.text(key, format!("{value:x}").as_bytes())
+    pub fn id(mut self, key: &str, value: u128) -> Self {
+        let mut digits = [0; 32];
+        let (high, low) = digits.split_at_mut(16);
+        let half = |value: u128| u64::try_from(value & u128::from(u64::MAX)).unwrap_or_default();
+        write_hex(half(value >> 64), high);
+        write_hex(half(value), low);
+        let digits_len = (u128::BITS - value.leading_zeros()).div_ceil(4).max(1) as usize;
+        self.key(key);
+        self.out.extend_from_slice(digits.get(digits.len() - digits_len..).unwrap_or_default());
+        self
     }
 
     /// Adds a field with a text, which has neither blanks nor line feeds.
@@ -174,6 +204,14 @@ impl<'a> Draft<'a> {
         debug_assert!(!value.iter().any(|byte| matches!(byte, b' ' | b'\n')), "the line would break");
         self.key(key);
         self.out.extend_from_slice(value);
+        self
+    }
+
+    /// Adds a field whose value is written by `write`, without blanks and line feeds.
+    #[must_use]
+    pub(crate) fn with(mut self, key: &str, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        self.key(key);
+        write(self.out);
         self
     }
 
@@ -193,20 +231,9 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Appends a number in decimal, without the machinery of `format!`.
-pub(crate) fn push_decimal(mut value: u64, out: &mut Vec<u8>) {
-    let mut digits = [0_u8; 20];
-    let mut first = digits.len();
-    for place in digits.iter_mut().rev() {
-        let digit = (value % 10) as u8;
-        *place = b'0' + digit;
-        first -= 1;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(first..).unwrap_or_default());
+/// Appends a number in decimal.
+pub(crate) fn push_decimal(value: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// Writes the checksum and the frame's length, which could not be known before.
@@ -248,6 +275,19 @@ mod tests {
         let call = Call::parse(frame::only(&datagram).unwrap()).unwrap();
         assert_eq!((call.verb, call.number("r"), call.text("st")), (&b"ENQ"[..], Some(17), Some(&b"pong"[..])));
         assert_eq!((call.wide_id("p"), call.number("x"), call.body), (Some(u128::MAX), None, &b"11a11b"[..]));
+    }
+
+    #[test]
+    fn ids_and_unknown_keys_read_back() {
+        for id in [0, 1, 0xf0, u128::from(u64::MAX), 1 << 64, 0xab << 64 | 0xcd, u128::MAX] {
+            let mut out = Vec::new();
+            Draft::begin("X", &mut out).text("long", b"1").text("", b"2").id("p", id).number("aa", 3).finish(&[]);
+            let call = Call::parse(crate::frame::only(&out).unwrap()).unwrap();
+            assert!(out.ends_with(format!(" p={id:x} aa=3\n").as_bytes()));
+            assert_eq!((call.wide_id("p"), call.number("aa"), call.text("a")), (Some(id), Some(3), None));
+            assert_eq!((call.text("long"), call.text("")), (None, None));
+            assert_eq!(call.id("p"), u64::try_from(id).ok());
+        }
     }
 
     #[test]

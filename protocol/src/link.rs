@@ -427,9 +427,7 @@ fn with_sending(draft: Draft<'_>, sending: Sending) -> Draft<'_> {
 }
 
 fn with_lease(draft: Draft<'_>, lease: Lease) -> Draft<'_> {
-    let mut token = Vec::with_capacity(48);
-    lease.push(&mut token);
-    draft.text("l", &token)
+    draft.with("l", |out| lease.push(out))
 }
 
 /// A batch of messages on its way out of a queue.

@@ -222,6 +222,8 @@ impl Segment {
         let start = self.start(first)?;
         let behind = self.starts.get(self.place(first)? + 1..)?;
         let others_max = usize::try_from(messages_max.saturating_sub(1)).unwrap_or(usize::MAX).min(behind.len());
+        // The shortest frame has two bytes: so what is searched lies near.
+        let others_max = others_max.min(bytes_max / 2);
         // A message ends where the next begins, and the last of the segment where the bytes end.
         let ends_in = |end: usize| end - start <= bytes_max;
         let fit = behind.get(..others_max)?.partition_point(|end| ends_in(*end as usize));
