@@ -476,6 +476,9 @@ impl Producer {
         self.window.grow(bytes);
         self.repeats = 0;
         self.fulls = 0;
+        // What answers a later sending, and confirms up to a batch from before it: that one is lost, too (RFC 6582).
+        let is_from_before = |(first, _): (u64, Duration)| first < self.pass_from && token >= self.pass_from;
+        self.send_first_again = self.outbox.first_sent().is_some_and(is_from_before);
         self.held_back = false;
         self.timeout_at = (self.outbox.under_way().0 > 0).then_some(now + self.rtt.timeout());
     }
@@ -493,6 +496,7 @@ impl Producer {
         }
         self.repeats += 1;
         if self.repeats == REPEATS_OF_A_LOSS {
+            self.repeats = 0;
             self.send_first_again = true;
             self.window.halve();
         }

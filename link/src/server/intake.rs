@@ -256,9 +256,13 @@ impl Intake {
         match self.door.admit(now, enq, skip, &mut take) {
             Admitted::Taken => {
                 known.next = known.next.max(end);
-                let reply = Reply::Stored { sequence: known.next };
-                self.answers.push_back((from, token, reply));
-                self.apply_held(now, producer, &mut take);
+                let place = self.answers.len();
+                self.answers.push_back((from, token, Reply::Stored { sequence: known.next }));
+                let below = self.apply_held(now, producer, &mut take);
+                // Those that waited have had their answer.
+                if let Some((_, _, reply)) = self.answers.get_mut(place) {
+                    *reply = Reply::Stored { sequence: below.unwrap_or(end) };
+                }
             }
             Admitted::Refused => {
                 let reply = Reply::Full { sequence: known.next, after_ms: FULL_AFTER_MS };
@@ -269,20 +273,24 @@ impl Intake {
         }
     }
 
-    /// A batch came before its turn: it waits if there is room, else the producer has to send it again.
+    /// A batch came before its turn: it waits if there is room, else the producer has to send it again. It is answered at
+    /// once, with what is still missing, so that the producer need not wait for a silence to send that again.
     fn hold(&mut self, from: SocketAddr, token: u64, enq: &Enq<'_>) {
         let Sending { producer, sequence, .. } = enq.sending;
         let Some(known) = self.producers.get_mut(&producer) else { return };
+        let mut reply = Reply::Stored { sequence: known.next };
         if let Some(held) = known.held.get_mut(&sequence)
             && held.count >= enq.count
         {
-            // It came again: whoever asked last is answered, once the gap has filled.
+            // It came again: whoever asked last is told if there is no room for it.
             (held.to, held.token) = (from, token);
             if self.door.fault == Some(Fault::EarlyAnswer) {
-                self.answers.push_back((from, token, Reply::Stored { sequence: sequence + enq.count }));
+                reply = Reply::Stored { sequence: sequence + enq.count };
             }
+            self.answers.push_back((from, token, reply));
             return;
         }
+        self.answers.push_back((from, token, reply));
         let held = Held::new(from, token, enq);
         let cost = held.cost();
         let no_room = known.held.len() >= HELD_BATCHES_MAX
@@ -301,9 +309,14 @@ impl Intake {
         }
     }
 
-    /// Takes the batches whose turn has come.
-    fn apply_held(&mut self, now: Now, producer: u128, take: &mut impl FnMut(Run<'_>) -> Result<(), Full>) {
-        let Some(known) = self.producers.get_mut(&producer) else { return };
+    /// Takes the batches whose turn has come. The number of the next message then.
+    fn apply_held(
+        &mut self,
+        now: Now,
+        producer: u128,
+        take: &mut impl FnMut(Run<'_>) -> Result<(), Full>,
+    ) -> Option<u64> {
+        let known = self.producers.get_mut(&producer)?;
         while let Some(first) = known.held.first_entry()
             && *first.key() <= known.next
         {
@@ -322,19 +335,18 @@ impl Intake {
                 Admitted::Malformed
             };
             match admitted {
-                Admitted::Taken => {
-                    known.next = known.next.max(end);
-                    let reply = Reply::Stored { sequence: known.next };
-                    self.answers.push_back((held.to, held.token, reply));
-                }
+                Admitted::Taken => known.next = known.next.max(end),
                 Admitted::Refused => {
-                    let reply = Reply::Full { sequence: known.next, after_ms: FULL_AFTER_MS };
+                    let next = known.next;
+                    let reply = Reply::Full { sequence: next, after_ms: FULL_AFTER_MS };
                     self.answers.push_back((held.to, held.token, reply));
-                    return self.refuse_held(producer);
+                    self.refuse_held(producer);
+                    return Some(next);
                 }
                 Admitted::Malformed => self.door.counts.malformed += 1,
             }
         }
+        Some(known.next)
     }
 
     /// What waits behind a refused batch is refused with it, so that the producer rests.

@@ -293,6 +293,7 @@ impl Model {
             return self.expect(token, Expected::Stored(next));
         }
         if batch.sequence > known.next {
+            let next = known.next;
             match known.held.get_mut(&batch.sequence) {
                 Some((asker, held)) if held.frames.len() as u64 >= count => *asker = token,
                 _ => {
@@ -300,10 +301,11 @@ impl Model {
                     known.held.insert(batch.sequence, (token, batch));
                 }
             }
-            return;
+            return self.expect(token, Expected::Stored(next));
         }
         let producer = batch.producer;
         let mut refused = !self.apply(token, &batch);
+        let taken = !refused;
         while let Some((asker, batch)) = self.next_held(producer, refused) {
             if refused {
                 let next = self.producers[&producer].next;
@@ -311,6 +313,10 @@ impl Model {
             } else {
                 refused = !self.apply(asker, &batch);
             }
+        }
+        if taken {
+            let next = self.producers[&producer].next;
+            self.expect(token, Expected::Stored(next));
         }
     }
 
@@ -320,14 +326,13 @@ impl Model {
         (any || first <= known.next).then(|| known.held.remove(&first)).flatten()
     }
 
-    /// A batch whose turn it is; `false` if there is no room.
+    /// A batch whose turn it is; `false` if there is no room, which is said to whoever asks with `token`.
     fn apply(&mut self, token: u64, batch: &Batch) -> bool {
         let next = self.producers[&batch.producer].next;
         let end = batch.sequence + batch.frames.len() as u64;
         let skip = usize::try_from(next - batch.sequence).unwrap();
         if end <= next {
             self.counts.duplicates += batch.frames.len() as u64;
-            self.expect(token, Expected::Stored(next));
             return true;
         }
         let (mut frames, mut own, mut ids) = (batch.frames[skip..].to_vec(), false, Vec::new());
@@ -349,7 +354,6 @@ impl Model {
             self.windows.entry(derived.node).or_default().1.extend(ids);
         }
         self.producers.get_mut(&batch.producer).unwrap().next = end;
-        self.expect(token, Expected::Stored(end));
         true
     }
 

@@ -123,13 +123,10 @@ fn a_batch_goes_in_and_out_and_is_finished() {
 fn a_producers_batches_are_taken_in_its_order() {
     let server = check(&[
         OPEN,
-        ("ENQ p=7 e=1 s=3 n=1 t=5 | 11d", ""),
-        ("ENQ p=7 e=1 s=1 n=2 t=5 | 11b11c", ""),
-        ("ENQ p=7 e=1 s=1 n=2 t=5 | 11b11c", ""),
-        (
-            "ENQ p=7 e=1 s=0 n=1 t=5 | 11a",
-            "STORED s=1 du=mem cr=96 & #4 STORED s=3 du=mem cr=96 & #2 STORED s=4 du=mem cr=96",
-        ),
+        ("ENQ p=7 e=1 s=3 n=1 t=5 | 11d", "STORED s=0 du=mem cr=100"),
+        ("ENQ p=7 e=1 s=1 n=2 t=5 | 11b11c", "STORED s=0 du=mem cr=100"),
+        ("ENQ p=7 e=1 s=1 n=2 t=5 | 11b11c", "STORED s=0 du=mem cr=100"),
+        ("ENQ p=7 e=1 s=0 n=1 t=5 | 11a", "STORED s=4 du=mem cr=96"),
         ("ENQ p=7 e=1 s=1 n=2 t=5 | 11b11c", "STORED s=4 du=mem cr=96"),
         ("ENQ p=7 e=1 s=2 n=4 t=5 | 11c11d11e11f", "STORED s=6 du=mem cr=94"),
         ("DEQ k=1 n=1 lo=1 m=10 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.6.1 w=0 g=1 nd=a t=5 | 11a11b11c11d11e11f"),
@@ -142,7 +139,7 @@ fn a_batch_that_waits_is_bounded() {
     let mut bench = Bench::new(100);
     bench.step(OPEN.0);
     for n in 0..1_030 {
-        assert_eq!(bench.step(&format!("ENQ p=7 e=1 s={} n=1 t=5 | 11a", n + 1)), "");
+        assert_eq!(bench.step(&format!("ENQ p=7 e=1 s={} n=1 t=5 | 11a", n + 1)), "STORED s=0 du=mem cr=100");
     }
     assert_eq!((bench.server.ledger().held, bench.server.ledger().held_dropped), (1_024, 6));
     let large = "x".repeat(60_000);
@@ -224,7 +221,7 @@ fn a_full_queue_takes_no_part_of_a_batch_nor_what_waits_behind() {
         &[
             ("OPEN p=7 k=1", "OPENED e=1 s=0 cr=4"),
             ("ENQ p=7 e=1 s=0 n=3 t=5 | 11a11b11c", "STORED s=3 du=mem cr=1"),
-            ("ENQ p=7 e=1 s=5 n=1 t=5 | 11f", ""),
+            ("ENQ p=7 e=1 s=5 n=1 t=5 | 11f", "STORED s=3 du=mem cr=1"),
             ("ENQ p=7 e=1 s=3 n=2 t=5 | 11d11e", "FULL s=3 af=10 & #3 FULL s=3 af=10"),
             ("PUT d", "PUT"),
             ("PUT e", "Messages"),
@@ -245,13 +242,10 @@ fn what_waits_behind_a_batch_that_waited_in_vain_is_refused_with_it() {
         Bench::new(3),
         &[
             ("OPEN p=7 k=1", "OPENED e=1 s=0 cr=3"),
-            ("ENQ p=7 e=1 s=1 n=1 t=5 | 11b", ""),
-            ("ENQ p=7 e=1 s=2 n=3 t=5 | 11c11d11e", ""),
-            ("ENQ p=7 e=1 s=5 n=1 t=5 | 11f", ""),
-            (
-                "ENQ p=7 e=1 s=0 n=1 t=5 | 11a",
-                "STORED s=1 du=mem cr=1 & #2 STORED s=2 du=mem cr=1 & #3 FULL s=2 af=10 & #4 FULL s=2 af=10",
-            ),
+            ("ENQ p=7 e=1 s=1 n=1 t=5 | 11b", "STORED s=0 du=mem cr=3"),
+            ("ENQ p=7 e=1 s=2 n=3 t=5 | 11c11d11e", "STORED s=0 du=mem cr=3"),
+            ("ENQ p=7 e=1 s=5 n=1 t=5 | 11f", "STORED s=0 du=mem cr=3"),
+            ("ENQ p=7 e=1 s=0 n=1 t=5 | 11a", "STORED s=2 du=mem cr=1 & #3 FULL s=2 af=10 & #4 FULL s=2 af=10"),
         ],
     );
 }

@@ -614,3 +614,27 @@ fn planted_faults_show() {
     }
     assert!(edge.producer.outbox.under_way().1 > 400_000);
 }
+
+#[test]
+fn what_later_batches_overtake_is_sent_again_without_a_silence() {
+    let mut edge = Edge::open();
+    edge.push(64);
+    let sent = edge.sent();
+    edge.stored(sent[0].0, 64);
+    edge.push(5 * 64);
+    let sent = edge.sent();
+    assert_eq!(sent.len(), 5);
+    // The first and the third are lost.
+    edge.stored(sent[1].0, 64);
+    edge.stored(sent[3].0, 64);
+    assert!(edge.sent().is_empty(), "two may have overtaken it");
+    edge.stored(sent[4].0, 64);
+    let again = edge.sent();
+    assert_eq!(again[0].1, "enq e1 64+64");
+    edge.stored(again[0].0, 3 * 64);
+    let third = edge.sent();
+    assert_eq!(third[0].1, "enq e1 192+64", "what it confirms up to is lost as well");
+    edge.stored(third[0].0, 6 * 64);
+    assert!(edge.producer.is_settled());
+    assert_eq!((edge.producer.counts().timeouts, edge.producer.counts().resent_batches), (0, 2));
+}
