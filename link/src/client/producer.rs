@@ -383,6 +383,7 @@ impl Producer {
         }
         if !is_known {
             self.peer = Some(welcome);
+            self.epoch = None;
         }
         self.stage = Stage::Opening { from: self.tokens.next(), ask_at: now, asked: 0 };
     }

@@ -423,6 +423,26 @@ fn a_peer_that_lost_its_memory_gets_what_it_had_not_confirmed() {
 }
 
 #[test]
+fn a_new_peer_is_not_met_with_the_epoch_of_the_one_before() {
+    let mut edge = Edge::open();
+    edge.push(1);
+    edge.sent();
+    // Twice it falls silent: before it is known to be another, and when it is asked for an epoch.
+    for _ in 0..2 {
+        let token = loop {
+            edge.wait_for_deadline();
+            if let [(token, ask)] = edge.sent().as_slice()
+                && ask == "size"
+            {
+                break *token;
+            }
+        };
+        edge.introduce(token, Welcome { node: 0xb, boot: 2, ..WELCOME });
+        assert_eq!(edge.sent_texts(), ["open feed 70000 from 0"]);
+    }
+}
+
+#[test]
 fn a_peer_that_kept_its_memory_says_what_it_has() {
     let mut edge = Edge::open();
     edge.push(130);
