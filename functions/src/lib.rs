@@ -29,7 +29,7 @@ mod pong;
 pub use choice::Choice;
 pub use outputs::{Draft, Outputs};
 pub use refusal::Refusal;
-pub use registry::{Entry, find, names};
+pub use registry::{Entry, STATE_BYTES_MAX, find, names};
 
 /// A function at work, with whatever it remembers. One call handles one message; what it sends goes into the
 /// [`Outputs`], behind what is there already.

@@ -15,8 +15,9 @@ use crate::{
 /// A spread of this share of the middle price, and of this much money, stops new orders.
 const STOP_SPREAD: f64 = 0.05;
 
-pub(crate) fn marketspread() -> Function {
-    let mut state = Marketspread::default();
+/// What it remembers takes about so many bytes at the most; see [`Room`].
+pub(crate) fn marketspread(state_bytes_max: u64) -> Function {
+    let mut state = Marketspread { room: Room { bytes_max: state_bytes_max, taken: 0 }, ..Marketspread::default() };
     Box::new(move |message, outputs| state.handle(message, outputs))
 }
 
@@ -24,6 +25,7 @@ pub(crate) fn marketspread() -> Function {
 struct Marketspread {
     market: Market,
     accepted: OrderIds,
+    room: Room,
     /// The texts of one answer; kept for their room.
     line: String,
     json: String,
@@ -33,15 +35,14 @@ impl Marketspread {
     fn handle(&mut self, message: &[u8], outputs: &mut Outputs) -> Result<(), Refusal> {
         let message = FixMessage::parse(message)?;
         match need(message.msg_type, Tag::MsgType)? {
-            MsgType::Nbbo => self.market.quote(&Nbbo::of(&message)?),
+            MsgType::Nbbo => self.market.quote(&Nbbo::of(&message)?, &mut self.room),
             MsgType::Order => self.answer(&Order::of(&message)?, outputs),
-            MsgType::Heartbeat | MsgType::Unknown => {}
+            MsgType::Heartbeat | MsgType::Unknown => Ok(()),
         }
-        Ok(())
     }
 
-    fn answer(&mut self, order: &Order<'_>, outputs: &mut Outputs) {
-        let verdict = self.judge(order);
+    fn answer(&mut self, order: &Order<'_>, outputs: &mut Outputs) -> Result<(), Refusal> {
+        let verdict = self.judge(order)?;
         self.line.clear();
         push_line(order, verdict, &mut self.line);
         self.json.clear();
@@ -51,17 +52,56 @@ impl Marketspread {
         text::push_float(order.feed_epoch, &mut self.json);
         self.json.push('}');
         outputs.send(self.json.as_bytes());
+        Ok(())
     }
 
     /// Whether the id was accepted before is the first test, whatever has become of the symbol since. It is asked last,
-    /// where one look-up answers it and remembers the id.
-    fn judge(&mut self, order: &Order<'_>) -> Verdict {
-        match self.market.stops(order.symbol) {
-            Some(false) if self.accepted.insert(order.id) => Verdict::Accepted,
+    /// where one look-up answers it and remembers the id. An order that cannot be remembered is not accepted: its id could
+    /// come again.
+    fn judge(&mut self, order: &Order<'_>) -> Result<Verdict, Refusal> {
+        Ok(match self.market.stops(order.symbol) {
+            Some(false) if !self.room.has(order.id) => {
+                if !self.accepted.contains(order.id) {
+                    return Err(self.room.refusal());
+                }
+                Verdict::AlreadyExists
+            }
+            Some(false) if self.accepted.insert(order.id) => {
+                self.room.take(order.id);
+                Verdict::Accepted
+            }
             Some(true) if !self.accepted.contains(order.id) => Verdict::Stopped,
             None if !self.accepted.contains(order.id) => Verdict::UnknownSymbol,
             _ => Verdict::AlreadyExists,
-        }
+        })
+    }
+}
+
+/// The room for what is remembered: each id and each symbol takes its own length and [`Self::OVERHEAD_BYTES`].
+#[derive(Debug, Default)]
+struct Room {
+    bytes_max: u64,
+    taken: u64,
+}
+
+impl Room {
+    /// A place in a hash table takes 17 to 28 bytes, that table is up to half empty, and while it grows there are two.
+    const OVERHEAD_BYTES: u64 = 64;
+
+    fn cost(text: &[u8]) -> u64 {
+        Self::OVERHEAD_BYTES + text.len() as u64
+    }
+
+    fn has(&self, text: &[u8]) -> bool {
+        self.taken + Self::cost(text) <= self.bytes_max
+    }
+
+    fn take(&mut self, text: &[u8]) {
+        self.taken += Self::cost(text);
+    }
+
+    fn refusal(&self) -> Refusal {
+        Refusal::StateFull { bytes_max: self.bytes_max }
     }
 }
 
@@ -151,12 +191,17 @@ struct Market {
 }
 
 impl Market {
-    fn quote(&mut self, nbbo: &Nbbo<'_>) {
+    fn quote(&mut self, nbbo: &Nbbo<'_>, room: &mut Room) -> Result<(), Refusal> {
         let stops = nbbo.stops_new_orders();
-        match self.stops.get_mut(nbbo.symbol) {
-            Some(known) => *known = stops,
-            None => drop(self.stops.insert(nbbo.symbol.into(), stops)),
+        if let Some(known) = self.stops.get_mut(nbbo.symbol) {
+            *known = stops;
+        } else if room.has(nbbo.symbol) {
+            room.take(nbbo.symbol);
+            self.stops.insert(nbbo.symbol.into(), stops);
+        } else {
+            return Err(room.refusal());
         }
+        Ok(())
     }
 
     /// `None` for a symbol that was never quoted.
@@ -165,7 +210,7 @@ impl Market {
     }
 }
 
-/// A set of order ids. It grows with every accepted order, so the usual short id takes 17 bytes and no allocation of
+/// A set of order ids. It grows with every accepted order, up to its [`Room`], so the usual short id takes 17 bytes and no allocation of
 /// its own.
 ///
 /// Ids come from outside: the standard library's keyed hash keeps chosen ids from making the set slow.
@@ -219,7 +264,12 @@ mod tests {
 
     /// Feeds each message to one function; beside it stands what it gives: nothing, a text, or a refusal with a `!`.
     fn check(messages: &[(&[u8], &str)]) {
-        let mut function = marketspread();
+        check_within(crate::STATE_BYTES_MAX, messages);
+    }
+
+    /// The same, of a function with room for so much.
+    fn check_within(state_bytes_max: u64, messages: &[(&[u8], &str)]) {
+        let mut function = marketspread(state_bytes_max);
         let mut outputs = Outputs::default();
         for (message, expected) in messages {
             outputs.clear();
@@ -251,7 +301,7 @@ mod tests {
 
     /// Feeds each message to one function; beside it stands what follows the four items of the `msg`.
     fn check_verdicts(messages: &[(&str, &str)]) {
-        let mut function = marketspread();
+        let mut function = marketspread(crate::STATE_BYTES_MAX);
         let mut outputs = Outputs::default();
         for (message, expected) in messages {
             outputs.clear();
@@ -385,6 +435,34 @@ mod tests {
         ]);
     }
 
+    #[test]
+    fn full_memory_refuses_what_it_would_have_to_remember_and_answers_all_else_rightly() {
+        let no_room = "! No room to remember more: --state-bytes-max is 200";
+        let answer = |symbol: &str, verdict: &str| {
+            let status = verdict.split(':').next().unwrap();
+            format!(
+                r#"{{"msg": "New Order: (CLIENT7, {symbol}, {status}, 1.0): {verdict}", "feed_time": 1458207000.25}}"#
+            )
+        };
+        // A symbol of one byte and two ids of two take 65 + 66 + 66 of 200 bytes.
+        check_within(
+            200,
+            &[
+                (nbbo("X", "1", "1").as_bytes(), ""),
+                (order("a1", "X", "1").as_bytes(), &answer("X", "Accepted")),
+                (order("a2", "X", "1").as_bytes(), &answer("X", "Accepted")),
+                (order("a3", "X", "1").as_bytes(), no_room),
+                (order("a1", "X", "1").as_bytes(), &answer("X", "Rejected: Order already exists")),
+                (order("a3", "Y", "1").as_bytes(), &answer("Y", "Rejected: Unknown symbol: Y")),
+                (nbbo("Y", "1", "1").as_bytes(), no_room),
+                (nbbo("X", "1", "2").as_bytes(), ""),
+                (order("a3", "X", "1").as_bytes(), &answer("X", "Rejected: X - Stop New Orders")),
+                (nbbo("X", "1", "1").as_bytes(), ""),
+                (order("a3", "X", "1").as_bytes(), no_room),
+            ],
+        );
+    }
+
     proptest! {
         #[test]
         fn ids_are_told_apart(ids in proptest::collection::vec(proptest::collection::vec(0..3_u8, 0..18), 0..60)) {
@@ -398,7 +476,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_handled_or_refused(messages in proptest::collection::vec(any::<Vec<u8>>(), 0..8)) {
-            let mut function = marketspread();
+            let mut function = marketspread(crate::STATE_BYTES_MAX);
             let mut outputs = Outputs::default();
             for message in &messages {
                 let _ = function(message, &mut outputs);

@@ -30,6 +30,11 @@ pub enum Refusal {
         /// What it holds; bytes that are no UTF-8 are replaced.
         value: String,
     },
+    /// The function would have to remember something of the message, and has no room left.
+    StateFull {
+        /// How many bytes its state may take.
+        bytes_max: u64,
+    },
 }
 
 impl Refusal {
@@ -41,6 +46,7 @@ impl Refusal {
             Self::MissingTag(_) => "missing_tag",
             Self::TagWithoutValue(_) => "tag_without_value",
             Self::NotANumber { .. } => "not_a_number",
+            Self::StateFull { .. } => "state_full",
         }
     }
 }
@@ -53,6 +59,7 @@ impl fmt::Display for Refusal {
             Self::MissingTag(tag) => write!(f, "Missing tag: {tag}"),
             Self::TagWithoutValue(tag) => write!(f, "Tag without a value: {tag}"),
             Self::NotANumber { tag, value } => write!(f, "Not a number in tag {tag}: {}", text::literal(value)),
+            Self::StateFull { bytes_max } => write!(f, "No room to remember more: --state-bytes-max is {bytes_max}"),
         }
     }
 }
@@ -74,6 +81,11 @@ mod tests {
                 Refusal::NotANumber { tag: Tag::OrderQty, value: "1\u{1}".into() },
                 "not_a_number",
                 "Not a number in tag 38 (OrderQty): '1\\x01'",
+            ),
+            (
+                Refusal::StateFull { bytes_max: 1 << 30 },
+                "state_full",
+                "No room to remember more: --state-bytes-max is 1073741824",
             ),
         ] {
             assert_eq!((refusal.name(), refusal.to_string().as_str()), (name, text));

@@ -6,20 +6,23 @@ use crate::{
 };
 
 static ENTRIES: &[Entry] = &[
-    Entry { name: "Passthrough", keeps_state: false, start: || Box::new(passthrough) },
-    Entry { name: "Pong", keeps_state: false, start: || Box::new(pong) },
-    Entry { name: "Double", keeps_state: false, start: || Box::new(double) },
-    Entry { name: "InputDoubler", keeps_state: false, start: || Box::new(input_doubler) },
-    Entry { name: "Fixrouter", keeps_state: false, start: || Box::new(fixrouter) },
+    Entry { name: "Passthrough", keeps_state: false, start: |_| Box::new(passthrough) },
+    Entry { name: "Pong", keeps_state: false, start: |_| Box::new(pong) },
+    Entry { name: "Double", keeps_state: false, start: |_| Box::new(double) },
+    Entry { name: "InputDoubler", keeps_state: false, start: |_| Box::new(input_doubler) },
+    Entry { name: "Fixrouter", keeps_state: false, start: |_| Box::new(fixrouter) },
     Entry { name: "Marketspread", keeps_state: true, start: marketspread },
 ];
+
+/// What a function may remember unless told otherwise, in bytes.
+pub const STATE_BYTES_MAX: u64 = 1 << 30;
 
 /// A function that workers can be told to run.
 #[derive(Debug)]
 pub struct Entry {
     name: &'static str,
     keeps_state: bool,
-    start: fn() -> Function,
+    start: fn(u64) -> Function,
 }
 
 impl Entry {
@@ -33,9 +36,15 @@ impl Entry {
         self.keeps_state
     }
 
-    /// The function, remembering nothing yet.
+    /// The function, remembering nothing yet, with room for [`STATE_BYTES_MAX`].
     pub fn start(&self) -> Function {
-        (self.start)()
+        self.start_within(STATE_BYTES_MAX)
+    }
+
+    /// The function, remembering nothing yet. What it will remember takes about so many bytes at the most; it refuses what
+    /// it would need more for.
+    pub fn start_within(&self, state_bytes_max: u64) -> Function {
+        (self.start)(state_bytes_max)
     }
 }
 

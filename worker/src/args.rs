@@ -3,7 +3,7 @@
 use link::Guarantee;
 use runtime::{
     Address,
-    flags::{Logging, Period, Reporting, Seconds},
+    flags::{Bytes, Logging, Period, Reporting, Seconds},
 };
 
 /// Takes messages from a queue, applies a function, and sends each output where it belongs.
@@ -22,6 +22,10 @@ pub(crate) struct Args {
     /// The function to apply, in any case; an unknown one lists those there are
     #[arg(long, value_name = "NAME", default_value = "passthrough")]
     pub(crate) function: String,
+    /// Let a function that keeps state remember so much (64MiB, 2GB), each thing with 64 bytes of overhead; it refuses what it
+    /// would have to remember beyond that, as `state_full`
+    #[arg(long, value_name = "BYTES", default_value = "1GiB")]
+    pub(crate) state_bytes_max: Bytes,
     /// Let the function's choice decide which output a message takes (modulo the outputs), or chance
     #[arg(long, value_name = "WHO", default_value = "choice")]
     pub(crate) route: RouteBy,

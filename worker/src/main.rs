@@ -51,7 +51,7 @@ async fn work(args: Args) -> Result<(), Failure> {
     let identity = Identity { vuid, func: function.name().to_owned(), address: None };
     let metrics_to = metrics_to.map(|to| Transmit { port: METRICS, to });
     let reports = Reports::new(identity, LogOrder::TimeFirst, args.reporting.stats_period.0, metrics_to, clock.now());
-    let mut worker = Worker::new(plan, function.start(), reports);
+    let mut worker = Worker::new(plan, function.start_within(args.state_bytes_max.0), reports);
     runtime::drive(&mut worker, World::new(vec![input, output, metrics]).clock(clock)).await?;
     if let Some(failure) = worker.failure() {
         return Err(Failure::new(failure));
