@@ -12,6 +12,7 @@ use runtime::{Address, Failure, Runs, UdpPort, World};
 
 use crate::{
     MESSAGE_BYTES,
+    latency::{Clock, Seen},
     load::rate,
     processes::{Failed, Node},
     table::Rate,
@@ -29,7 +30,7 @@ pub(crate) struct End {
     mtu: usize,
 }
 
-const QUEUE: Port = Port(0);
+pub(crate) const QUEUE: Port = Port(0);
 
 /// Producer, queue and consumer as three processes: messages a second, each acknowledged, leased and finished.
 pub(crate) fn through(queue: &mut Node, messages: u64, mtu: usize) -> Result<Rate, Failed> {
@@ -73,26 +74,30 @@ fn complete(all: bool) -> Result<(), Failure> {
     if all { Ok(()) } else { Err(Failure::new("messages are missing")) }
 }
 
+/// A producer whose edge promises what an acknowledged queue does.
+pub(crate) fn producer(datagram_bytes_max: usize) -> Producer {
+    Producer::new(ProducerPlan {
+        producer: u128::from(runtime::random_seed()),
+        nonce: runtime::random_seed(),
+        stage: "bench".to_owned(),
+        floor: Some(Guarantee::AtLeastOnce),
+        datagram_bytes_max,
+        limits: SendLimits::default(),
+        puts_max: 128,
+    })
+}
+
 struct Producing {
     queue: SocketAddr,
     producer: Producer,
     left: u64,
-    /// Since start; the last time a machine was told.
+    /// All is confirmed, and the queue knows that it was all.
     settled: bool,
 }
 
 impl Producing {
     fn new(queue: SocketAddr, left: u64, datagram_bytes_max: usize) -> Self {
-        let plan = ProducerPlan {
-            producer: u128::from(runtime::random_seed()),
-            nonce: runtime::random_seed(),
-            stage: "bench".to_owned(),
-            floor: Some(Guarantee::AtLeastOnce),
-            datagram_bytes_max,
-            limits: SendLimits::default(),
-            puts_max: 128,
-        };
-        Self { queue, producer: Producer::new(plan), left, settled: false }
+        Self { queue, producer: producer(datagram_bytes_max), left, settled: false }
     }
 }
 
@@ -128,15 +133,18 @@ impl Machine for Producing {
     }
 }
 
-struct Consuming {
+/// Leases and finishes what comes.
+pub(crate) struct Consuming {
     queue: SocketAddr,
     consumer: Consumer,
     got: u64,
     wanted: u64,
+    /// Where latencies are to be measured.
+    pub(crate) seen: Option<(Clock, Seen)>,
 }
 
 impl Consuming {
-    fn new(queue: SocketAddr, wanted: u64, datagram_bytes_max: usize) -> Self {
+    pub(crate) fn new(queue: SocketAddr, wanted: u64, datagram_bytes_max: usize) -> Self {
         let second = Duration::from_secs(1);
         let plan = ConsumerPlan {
             session: runtime::random_seed(),
@@ -147,7 +155,7 @@ impl Consuming {
             floor: Some(Guarantee::AtLeastOnce),
             old: GetLimits { under_way_max: 64, rest_min: Duration::from_micros(1), rest_max: second },
         };
-        Self { queue, consumer: Consumer::new(plan), got: 0, wanted }
+        Self { queue, consumer: Consumer::new(plan), got: 0, wanted, seen: None }
     }
 }
 
@@ -156,6 +164,10 @@ impl Machine for Consuming {
         self.consumer.handle_datagram(now, datagram);
         while let Some(batch) = self.consumer.next_batch() {
             self.got += batch.count;
+            if let Some((clock, seen)) = &mut self.seen {
+                let now_ns = clock.now_ns();
+                batch.messages().for_each(|message| seen.record(now_ns, Clock::stamp_of(message)));
+            }
             self.consumer.finish(now, batch.id);
             self.consumer.recycle(batch.frames);
         }

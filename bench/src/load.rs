@@ -16,6 +16,9 @@ use crate::{
 const PUT_WINDOW: u64 = 128;
 const GETS_IN_FLIGHT: u64 = 64;
 
+/// A way to ask a queue for a number of messages.
+pub(crate) type Way = fn(&mut Node, u64) -> Result<Rate, Failed>;
+
 /// PUTs with a window: messages a second.
 pub(crate) fn put(queue: &mut Node, messages: u64) -> Result<Rate, Failed> {
     let start = Instant::now();

@@ -2,37 +2,47 @@
 //!
 //! Absolute figures move from machine to machine and from minute to minute; the ratios of one run hold. The programs are
 //! measured as processes of their own, built beside this one; the yardstick is a queue of forty lines that does nothing
-//! but `recvfrom` and `sendto`, asked by the same client.
+//! but `recvfrom` and `sendto`, asked by the same client. With `--peers`, brokers that others use are measured in turns with
+//! our queue.
 #![expect(clippy::disallowed_methods, reason = "a benchmark is about the world: sockets, clocks, processes")]
 #![expect(clippy::print_stdout, reason = "the table is the output")]
 
+mod guard;
+mod latency;
 mod link;
 mod load;
+mod peers;
 mod pipeline;
 mod processes;
 mod raw;
 mod table;
 mod yardstick;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser as _;
+use peers::{nats, redis};
+use pipeline::MarketSpread;
 use processes::Failed;
-use table::Table;
+use runtime::flags::Count;
+use table::{Row, Table};
 
 /// Measures the queue, the pipeline and the machine's own limit, side by side.
 #[derive(Debug, clap::Parser)]
-#[command(
-    version,
-    after_help = "Build everything first: cargo build --release. Exit codes: 0 done, 1 failed, 2 bad command line."
-)]
+#[command(version, after_help = EXAMPLES)]
 struct Args {
     /// Measure each figure so many times; the median is printed, with the least and the most
     #[arg(long, value_name = "COUNT", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: u32,
-    /// Send so many messages for each figure
+    /// Send so many messages for each figure; ten, thirty or fifty times as many where they travel packed
     #[arg(long, value_name = "COUNT", default_value = "300000", value_parser = clap::value_parser!(u64).range(1_000..))]
     messages: u64,
+    /// Feed so many lines through market spread
+    #[arg(long, value_name = "COUNT", default_value = "5M")]
+    market_lines: Count,
+    /// Measure Redis lists and NATS, too, where redis-server and nats-server are installed
+    #[arg(long)]
+    peers: bool,
     /// Measure only rows whose name contains this
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
@@ -41,21 +51,37 @@ struct Args {
     /// Serve as the yardstick queue (the benchmark starts itself so)
     #[arg(long, hide = true)]
     yardstick: bool,
+    /// Measure (the benchmark starts itself so, to end with all that it starts)
+    #[arg(long, hide = true)]
+    guarded: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  bench                                    everything but the peers, in a few minutes
+  bench --peers                            beside redis-server and nats-server
+  bench --peers --only latency --runs 3    rows whose name has \"latency\" in it
+  bench --only market --market-lines 500k    the whole pipeline, on a short feed
+
+Build everything first: cargo build --release. What it starts listens on free ports of loopback, keeps nothing on disk
+and ends with it. Exit codes: 0 done, 1 failed, 2 bad command line, 130 ended by Ctrl-C or SIGTERM.";
 
 fn main() -> ExitCode {
     let args = Args::parse();
     if args.end.peer.is_some() {
         return link::run(&args.end, args.messages);
     }
-    let done = if args.yardstick { yardstick::serve().map_err(Failed::from) } else { measure(&args) };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failed) => {
-            println!("failed: {failed}");
-            ExitCode::FAILURE
-        }
-    }
+    let done = if args.yardstick {
+        yardstick::serve().map_err(Failed::from).map(|()| ExitCode::SUCCESS)
+    } else if args.guarded {
+        measure(&args).map(|()| ExitCode::SUCCESS)
+    } else {
+        guard::run_again("--guarded")
+    };
+    done.unwrap_or_else(|failed| {
+        println!("failed: {failed}");
+        ExitCode::FAILURE
+    })
 }
 
 /// The length of a message: that of most peers' published figures.
@@ -65,36 +91,102 @@ fn measure(args: &Args) -> Result<(), Failed> {
     let n = args.messages;
     let mut table = Table::new(args.runs, &args.only);
     table.head();
-    table.row("raw: one message a datagram", None, || raw::one_a_datagram(n))?;
-    table.row("raw: runs of segments (GSO, GRO)", Some("raw: one message a datagram"), || raw::runs(n * 10))?;
-    table.row("raw: 65 kB datagrams of frames", Some("raw: one message a datagram"), || raw::packed(n * 30))?;
+    let one = "raw: one message a datagram";
+    table.row(one, &[], || raw::one_a_datagram(n))?;
+    table.row("raw: runs of segments (GSO, GRO)", &[one], || raw::runs(n * 10))?;
+    table.row("raw: 65 kB datagrams of frames", &[one], || raw::packed(n * 30))?;
 
-    let yardstick = ["plain: PUT, window 128", "plain: GET, 64 in flight", "plain: PUT -> GET"];
-    let ours = ["mq: PUT, window 128", "mq: GET, 64 in flight", "mq: PUT -> GET"];
-    // The two queues take turns, so that a slow minute is slow for both.
-    table.pairs(
-        [yardstick[0], ours[0]],
-        [&mut || load::put(&mut processes::yardstick()?, n), &mut || load::put(&mut processes::mq()?, n)],
-    )?;
-    table.pairs(
-        [yardstick[1], ours[1]],
-        [&mut || load::get(&mut processes::yardstick()?, n), &mut || load::get(&mut processes::mq()?, n)],
-    )?;
-    table.pairs(
-        [yardstick[2], ours[2]],
-        [&mut || load::through(&mut processes::yardstick()?, n), &mut || load::through(&mut processes::mq()?, n)],
-    )?;
-    table.row("feeder -> mq -> consumer", Some(yardstick[2]), || pipeline::feeder_through(n))?;
-    let ours = "mq: PUT -> GET";
-    table
-        .row("link: producer -> mq -> consumer", Some(ours), || link::through(&mut processes::mq()?, n * 50, 65_507))?;
-    table
-        .row("link: the same, datagrams of 1472", Some(ours), || link::through(&mut processes::mq()?, n * 10, 1_472))?;
-    table.row("market spread: feeder -> mq -> worker -> sink", Some(yardstick[2]), || pipeline::market_spread(n))?;
+    let plain = ["plain: PUT, window 128", "plain: GET, 64 in flight", "plain: PUT -> GET"];
+    let old = ["mq: PUT, window 128", "mq: GET, 64 in flight", "mq: PUT -> GET"];
+    let ways: [load::Way; 3] = [load::put, load::get, load::through];
+    for ((plain, old), way) in plain.iter().zip(old).zip(ways) {
+        table.turns(vec![
+            Row::new(plain, &[], || way(&mut processes::yardstick()?, n)),
+            Row::new(old, &[plain], || way(&mut processes::mq()?, n)),
+        ])?;
+    }
+    let [.., plain] = plain;
+    let [.., old] = old;
+    table.row("feeder -> mq -> consumer", &[plain], || pipeline::feeder_through(n))?;
+
+    let has = Installed::look(args.peers);
+    let redis = "redis lists: LPUSH x128 -> BLMPOP 500";
+    let moved = "redis lists, reliably: -> LMOVE x500, DEL";
+    let (core, stream) = ("nats core: nothing confirmed", "nats stream in memory: confirmed, acked");
+    let (of_peers, link) = ([old, redis, moved, core, stream], "link: producer -> mq -> consumer");
+    let mut rows = Vec::new();
+    if has.redis {
+        rows.push(Row::new(redis, &[], || redis::plain(n * 10)));
+        rows.push(Row::new(moved, &[], || redis::reliable(n)));
+    }
+    if has.nats {
+        rows.push(Row::new(core, &[], || nats::core(n * 10)));
+        rows.push(Row::new(stream, &[], || nats::stream(n)));
+    }
+    rows.push(Row::new(link, &of_peers, || link::through(&mut processes::mq()?, n * 50, 65_507)));
+    table.turns(rows)?;
+    table.row("link: the same, datagrams of 1472", &[old, redis], || {
+        link::through(&mut processes::mq()?, n * 10, 1_472)
+    })?;
+
+    let market = "market spread: feeder -> mq -> worker -> sink";
+    if table.wants(market) {
+        let mut spread = MarketSpread::generate(args.market_lines.0)?;
+        table.row(market, &[plain], || spread.run())?;
+        println!("memory at the most: {}", spread.memory());
+    }
+    latencies(&table, has)?;
     if table.wants("idle") {
         let idle = pipeline::idle()?;
         println!("\nidle mq + worker: {:.2} % of a core over {} s", idle.cpu_percent, idle.seconds);
         println!("memory of an idle node: mq {:.1} MiB, worker {:.1} MiB", idle.mq_mib, idle.worker_mib);
     }
     Ok(())
+}
+
+/// A pace that each queue here can take, and how long it is kept up.
+const OFFERED: u32 = 50_000;
+const LASTING: Duration = Duration::from_secs(4);
+
+fn latencies(table: &Table, has: Installed) -> Result<(), Failed> {
+    let mut rows = vec![Row::new("latency: link, acknowledged", &[], || {
+        let queue = processes::mq()?;
+        latency::measure(queue.id(), OFFERED, LASTING, |clock, paced| latency::link_at_a_pace(&queue, clock, paced))
+    })];
+    if has.redis {
+        rows.push(Row::new("latency: redis lists, LPUSH -> BLMPOP", &[], || {
+            let broker = redis::start()?;
+            latency::measure(broker.id(), OFFERED, LASTING, |clock, paced| redis::at_a_pace(&broker, clock, paced))
+        }));
+    }
+    if has.nats {
+        rows.push(Row::new("latency: nats core", &[], || {
+            let broker = nats::start(false)?;
+            latency::measure(broker.id(), OFFERED, LASTING, |clock, paced| nats::at_a_pace(&broker, clock, paced))
+        }));
+    }
+    table.latencies(&format!("at {OFFERED} messages/s offered"), rows)
+}
+
+/// Which peers are to be measured.
+#[derive(Debug, Clone, Copy)]
+struct Installed {
+    redis: bool,
+    nats: bool,
+}
+
+impl Installed {
+    /// Says what is not there, and how to get it: nothing is installed from here.
+    fn look(wanted: bool) -> Self {
+        let is_there = |program: &str| {
+            let version = wanted.then(|| peers::version(program)).flatten();
+            if let Some(version) = &version {
+                println!("peer: {version}");
+            } else if wanted {
+                println!("peer: {program} is not installed, and left out; on Debian: apt-get install {program}");
+            }
+            version.is_some()
+        };
+        Self { redis: is_there(redis::PROGRAM), nats: is_there(nats::PROGRAM) }
+    }
 }

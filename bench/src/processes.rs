@@ -1,7 +1,7 @@
 //! The processes that are measured: started, awaited, ended.
 
 use std::{
-    fmt,
+    fmt, fs,
     io::{self, BufRead as _, BufReader},
     net::SocketAddr,
     path::PathBuf,
@@ -112,4 +112,22 @@ pub(crate) fn yardstick() -> Result<Node, Failed> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("--yardstick");
     Node::listening(command)
+}
+
+/// User and system time of a process so far, in hundredths of a second.
+pub(crate) fn cpu_ticks(process: u32) -> Result<u64, Failed> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+    let columns: Vec<&str> = after_name.split_ascii_whitespace().collect();
+    let ticks = |index: usize| columns.get(index).and_then(|column| column.parse::<u64>().ok()).unwrap_or(0);
+    Ok(ticks(11) + ticks(12))
+}
+
+/// A size in MiB from a process's status: `VmRSS` is what it holds, `VmHWM` the most that it has held.
+#[expect(clippy::cast_precision_loss, reason = "a size is read by people")]
+pub(crate) fn memory_mib(process: u32, what: &str) -> Result<f64, Failed> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let size = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':')).unwrap_or_default();
+    let kib: u64 = size.trim().trim_end_matches(" kB").parse().unwrap_or(0);
+    Ok(kib as f64 / 1024.0)
 }

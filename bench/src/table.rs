@@ -1,13 +1,24 @@
-//! The table: a row a figure, the median of several runs, its spread, and its ratio to another row of the same run.
+//! The table: a row a figure, the median of several runs, its spread, and its ratio to other rows of the same run.
 
 use std::collections::BTreeMap;
 
-use crate::processes::Failed;
+use crate::{latency::Latency, processes::Failed};
 
 /// What one run of a figure gives: messages a second.
 pub(crate) type Rate = f64;
 
-type Run<'a> = &'a mut dyn FnMut() -> Result<Rate, Failed>;
+/// A row to be: its name, the rows that its ratios are to, and its runs.
+pub(crate) struct Row<'a, Figure = Rate> {
+    pub(crate) name: &'a str,
+    pub(crate) of: &'a [&'a str],
+    pub(crate) run: Box<dyn FnMut() -> Result<Figure, Failed> + 'a>,
+}
+
+impl<'a, Figure> Row<'a, Figure> {
+    pub(crate) fn new(name: &'a str, of: &'a [&'a str], run: impl FnMut() -> Result<Figure, Failed> + 'a) -> Self {
+        Self { name, of, run: Box::new(run) }
+    }
+}
 
 pub(crate) struct Table {
     runs: u32,
@@ -29,45 +40,67 @@ impl Table {
         println!("{:<48}{:>12}{:>12}{:>12}   ratio", "", "median", "least", "most");
     }
 
-    /// One figure, beside the median of the row `of` where that was measured.
+    /// One figure, beside the medians of the rows `of` where those were measured.
     pub(crate) fn row(
         &mut self,
         name: &str,
-        of: Option<&str>,
-        mut run: impl FnMut() -> Result<Rate, Failed>,
+        of: &[&str],
+        run: impl FnMut() -> Result<Rate, Failed>,
     ) -> Result<(), Failed> {
-        if !self.wants(name) {
+        if self.wants(name) { self.turns(vec![Row::new(name, of, run)]) } else { Ok(()) }
+    }
+
+    /// Several figures whose runs take turns, so that a slow minute is slow for all of them. All or none are measured.
+    pub(crate) fn turns(&mut self, rows: Vec<Row<'_>>) -> Result<(), Failed> {
+        if !rows.iter().any(|row| self.wants(row.name)) {
             return Ok(());
         }
-        let rates = (0..self.runs).map(|_| run()).collect::<Result<Vec<_>, _>>()?;
-        self.print(name, of, rates);
+        for (name, of, mut rates) in measured(self.runs, rows)? {
+            rates.sort_by(f64::total_cmp);
+            self.print(name, of, &rates);
+        }
         Ok(())
     }
 
-    /// Two figures whose runs take turns; the second one's ratio is to the first.
-    pub(crate) fn pairs(&mut self, names: [&str; 2], runs: [Run<'_>; 2]) -> Result<(), Failed> {
-        let [first, second] = names;
-        let [run_first, run_second] = runs;
-        if !self.wants(first) && !self.wants(second) {
-            return Ok(());
-        }
-        let (mut firsts, mut seconds) = (Vec::new(), Vec::new());
-        for _ in 0..self.runs {
-            firsts.push(run_first()?);
-            seconds.push(run_second()?);
-        }
-        self.print(first, None, firsts);
-        self.print(second, Some(first), seconds);
-        Ok(())
-    }
-
-    fn print(&mut self, name: &str, of: Option<&str>, mut rates: Vec<Rate>) {
-        rates.sort_by(f64::total_cmp);
+    fn print(&mut self, name: &str, of: &[&str], rates: &[Rate]) {
         let at = |index: usize| rates.get(index).copied().unwrap_or_default();
         let median = at(rates.len() / 2);
-        let ratio = of.and_then(|of| self.medians.get(of).map(|other| format!("{:.2} x {of}", median / other)));
+        let ratio = |of: &&str| self.medians.get(*of).map(|other| format!("{:.2} x {of}", median / other));
+        let ratios: Vec<String> = of.iter().filter_map(ratio).collect();
         let (least, most) = (at(0), at(rates.len().saturating_sub(1)));
-        println!("{name:<48}{median:>12.0}{least:>12.0}{most:>12.0}   {}", ratio.unwrap_or_default());
+        println!("{name:<48}{median:>12.0}{least:>12.0}{most:>12.0}   {}", ratios.join(", "));
         self.medians.insert(name.to_owned(), median);
     }
+
+    /// Latencies, whose runs take turns, each with its share of a core.
+    pub(crate) fn latencies(&self, head: &str, rows: Vec<Row<'_, Latency>>) -> Result<(), Failed> {
+        if !rows.iter().any(|row| self.wants(row.name)) {
+            return Ok(());
+        }
+        println!("\n{head:<48}{:>12}{:>12}{:>12}{:>12}", "p50 us", "p99 us", "max us", "its CPU %");
+        for (name, _, figures) in measured(self.runs, rows)? {
+            let median = |figure: fn(&Latency) -> f64| {
+                let mut values: Vec<f64> = figures.iter().map(figure).collect();
+                values.sort_by(f64::total_cmp);
+                values.get(values.len() / 2).copied().unwrap_or_default()
+            };
+            let (p50, p99) = (median(|figure| figure.p50_us), median(|figure| figure.p99_us));
+            let (max, cpu) = (median(|figure| figure.max_us), median(|figure| figure.cpu_percent));
+            println!("{name:<48}{p50:>12.0}{p99:>12.0}{max:>12.0}{cpu:>12.1}");
+        }
+        Ok(())
+    }
+}
+
+/// What each row has measured.
+type Measured<'a, Figure> = (&'a str, &'a [&'a str], Vec<Figure>);
+
+fn measured<'a, Figure>(runs: u32, mut rows: Vec<Row<'a, Figure>>) -> Result<Vec<Measured<'a, Figure>>, Failed> {
+    let mut figures: Vec<Measured<'a, Figure>> = rows.iter().map(|row| (row.name, row.of, Vec::new())).collect();
+    for _ in 0..runs {
+        for (row, (_, _, figures)) in rows.iter_mut().zip(&mut figures) {
+            figures.push((row.run)()?);
+        }
+    }
+    Ok(figures)
 }
