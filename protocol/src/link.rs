@@ -263,10 +263,10 @@ pub enum Ask<'a> {
         /// Why, for people.
         reason: &'a [u8],
     },
-    /// I need longer for this batch.
+    /// I need longer for these batches.
     Touch {
-        /// The batch.
-        lease: Lease,
+        /// The batches, as in a finish list; see [`finishes`].
+        leases: &'a [u8],
         /// How long from now, in milliseconds.
         lease_ms: u64,
     },
@@ -323,7 +323,7 @@ impl<'a> Ask<'a> {
                 delay_ms: number("y")?,
                 reason: call.body,
             },
-            b"TOUCH" => Self::Touch { lease: lease()?, lease_ms: number("ls")? },
+            b"TOUCH" => Self::Touch { leases: call.text("f").ok_or(LinkError::Field("f"))?, lease_ms: number("ls")? },
             b"DEAD" => Self::Dead {
                 what: match call.text("op") {
                     Some(b"list") => DeadDo::List,
@@ -381,8 +381,8 @@ impl<'a> Ask<'a> {
                 };
                 with_lease(begin("NAK", out), lease).text("h", how).number("y", delay_ms).finish(&[reason]);
             }
-            Self::Touch { lease, lease_ms } => {
-                with_lease(begin("TOUCH", out), lease).number("ls", lease_ms).finish(&[]);
+            Self::Touch { leases, lease_ms } => {
+                begin("TOUCH", out).text("f", leases).number("ls", lease_ms).finish(&[]);
             }
             Self::Dead { what, from, max } => {
                 let what: &[u8] = match what {
@@ -506,7 +506,7 @@ pub enum Answer<'a> {
         after_ms: u64,
     },
     /// To OPEN, ENQ, END: another epoch of this producer has begun, or it is not live: to OPEN, its feed was ended under
-    /// this nonce; to ENQ and END, it is not known. To NAK, TOUCH: the attempt is over.
+    /// this nonce; to ENQ and END, it is not known. To NAK: the attempt is over.
     Fenced {
         /// The producer's epoch now; 0 where it is not live.
         epoch: u64,
@@ -522,7 +522,7 @@ pub enum Answer<'a> {
         /// What became of the finishes that came with the request, a letter each.
         finished: &'a [u8],
     },
-    /// To ACK: a letter for each lease. To NAK, TOUCH: done. To DEAD: how many. To STAT: a body.
+    /// To ACK, TOUCH: a letter for each lease. To NAK: done. To DEAD: how many. To STAT: a body.
     Done {
         /// The letters.
         finished: &'a [u8],
@@ -734,7 +734,7 @@ mod tests {
             }),
             Ask::Ack { finished: b"1.10.5.2" },
             Ask::Nak { lease: LEASE, how: GiveBack::Dead, delay_ms: 0, reason: b"Unknown input: 'x'\n" },
-            Ask::Touch { lease: LEASE, lease_ms: 9 },
+            Ask::Touch { leases: b"1.10.5.2,1.15.5.2", lease_ms: 9 },
             Ask::Dead { what: DeadDo::Requeue, from: 4, max: 100 },
             Ask::Stat,
         ] {

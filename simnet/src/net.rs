@@ -1,6 +1,6 @@
 //! The network itself: who is on it, what passes through it, and how far a run goes.
 
-use std::{any::Any, collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{any::Any, collections::BTreeMap, net::SocketAddr, ops::Range, time::Duration};
 
 use machine::{Machine, Now, Outlet, Port, Transmit};
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
@@ -28,6 +28,7 @@ pub struct Net {
     pub(crate) traffic: Traffic,
     pub(crate) weather: Weather,
     pub(crate) paths: BTreeMap<(NodeId, NodeId), Path>,
+    work_nanos: Range<u64>,
     counts: Counts,
     garbled: Vec<Garbled>,
     pub(crate) trace: Trace,
@@ -51,8 +52,8 @@ const STILL_MAX: u32 = 1_000_000;
 /// More datagrams than this under way at once are a storm that machines make themselves.
 const UNDER_WAY_MAX: usize = 1_000_000;
 
-/// How long work takes.
-const WORK_NANOS: std::ops::Range<u64> = 1_000..1_000_000;
+/// How long work takes, unless the test says otherwise.
+const WORK_NANOS: Range<u64> = 1_000..1_000_000;
 
 /// How long the result of work waits before it looks again whether a paused node goes on.
 const PAUSED_AGAIN_NANOS: u64 = 1_000_000;
@@ -70,11 +71,17 @@ impl Net {
             traffic: Traffic::default(),
             weather: Weather::calm(),
             paths: BTreeMap::new(),
+            work_nanos: WORK_NANOS,
             counts: Counts::default(),
             garbled: Vec::new(),
             trace: Trace::default(),
             scratch: Vec::new(),
         }
+    }
+
+    /// How long each piece of work takes from now on, in true time: between these two.
+    pub fn set_work(&mut self, min: Duration, max: Duration) {
+        self.work_nanos = nanos(min)..nanos(max).max(nanos(min) + 1);
     }
 
     /// Puts a machine on the network, with an address for each of its ports. Its first turn comes with the next run.
@@ -315,7 +322,7 @@ impl Net {
         let Some(work) = node.machine.poll_work() else { return false };
         node.result = Some(work());
         let life = node.life;
-        let takes = self.chance.random_range(WORK_NANOS);
+        let takes = self.chance.random_range(self.work_nanos.clone());
         self.traffic.schedule(self.now.saturating_add(takes), Arrival::Result(id, life));
         true
     }

@@ -22,7 +22,7 @@ use super::{
     discovery::{Discovery, Identity, identity, is_size},
     finishing::Finishing,
     guarantee::{Failure, Guarantee, meets},
-    holding::{Done, Fenced, Holding},
+    holding::Holding,
     old_input::OldInput,
     rtt::Rtt,
     tokens::Tokens,
@@ -40,8 +40,12 @@ const WINDOW_MIN: usize = 4;
 /// How long a finish waits for a request to ride on, while the queue has more.
 const RIDE_WAIT: Duration = Duration::from_millis(1);
 
-/// A lease is touched after this part of its length.
+/// A lease is touched after this part of its length, and no request waits longer.
 const TOUCHES_PER_LEASE: u32 = 3;
+
+/// What keeps a lease alive is sent again after this part of its length, if not sooner; but never before that time.
+const TRIES_PER_LEASE: u32 = 8;
+const ANSWER_TIME_MIN: Duration = Duration::from_millis(5);
 
 /// No more is asked for while so many finishes and returns are unanswered.
 const CHORES_MAX: usize = 64;
@@ -49,8 +53,9 @@ const CHORES_MAX: usize = 64;
 /// No more is asked for while so many notices are not taken.
 const NOTICES_MAX: usize = 1_024;
 
-/// After so many rounds of unanswered requests the peer is asked anew who it is.
+/// After so many rounds of unanswered requests, and so long, the peer is asked anew who it is.
 const SILENCES_MAX: u32 = 5;
+const SILENCE_MIN: Duration = Duration::from_millis(500);
 
 /// Buffers kept for later batches.
 const SPARE_MAX: usize = 32;
@@ -103,6 +108,7 @@ pub struct Consumer {
     wait: Duration,
     /// Rounds of unanswered requests in a row.
     silences: u32,
+    heard_at: Duration,
     ending: bool,
     notices: VecDeque<Notice>,
     spare: Vec<Vec<u8>>,
@@ -131,6 +137,7 @@ impl Consumer {
             has_more: false,
             wait: WAIT.0,
             silences: 0,
+            heard_at: Duration::ZERO,
             ending: false,
             notices: VecDeque::new(),
             spare: Vec::new(),
@@ -314,7 +321,7 @@ impl Consumer {
             self.counts.stray += 1; // the peer is something else by now
             return;
         }
-        self.hear();
+        self.hear(now.since_start);
         match *answer {
             Answer::Msg(msg) => {
                 self.handle_letters(token, msg.finished);
@@ -330,10 +337,10 @@ impl Consumer {
                 self.hand_on(now);
             }
             Answer::Done { finished, .. } => {
-                if let Some(sent_at) = self.handle_letters(token, finished) {
+                let acked = self.handle_letters(token, finished);
+                if let Some(sent_at) = acked.or_else(|| self.handle_done(now.since_start, token, finished)) {
                     self.rtt.sample(now.since_start.saturating_sub(sent_at));
                 }
-                self.handle_done(now.since_start, token);
             }
             Answer::Fenced { .. } => self.handle_fenced(token),
             Answer::Opened { .. } | Answer::Stored { .. } | Answer::Full { .. } => self.counts.stray += 1,
@@ -341,8 +348,9 @@ impl Consumer {
     }
 
     /// The peer lives; if it was asked who it is because it was silent, that need not be known any more.
-    fn hear(&mut self) {
+    fn hear(&mut self, now: Duration) {
         self.silences = 0;
+        self.heard_at = now;
         if let Stage::Discovering(_) = self.stage
             && self.peer.map(identity) == self.source
         {
@@ -409,25 +417,29 @@ impl Consumer {
         }
     }
 
-    fn handle_done(&mut self, now: Duration, token: u64) {
-        let Some((done, sent_at)) = self.holding.handle_done(now, token) else { return };
-        self.rtt.sample(now.saturating_sub(sent_at));
-        match done {
-            Done::Touch => {}
-            Done::Return(id) => self.end_batch(id, Outcome::GivenBack),
-            Done::Part => self.counts.parts_given_back += 1,
-        }
+    /// Leases were touched, or something was taken back. When that was asked, if it was.
+    fn handle_done(&mut self, now: Duration, token: u64, letters: &[u8]) -> Option<Duration> {
+        let Self { holding, counts, notices, .. } = self;
+        let touched = holding.handle_touched(now, token, letters, |id| {
+            counts.leases_lost += 1;
+            notices.push_back(Notice::Lost(id));
+        });
+        touched.or_else(|| {
+            let back = self.holding.take_return(token)?;
+            match back.id {
+                Some(id) => self.end_batch(id, Outcome::GivenBack),
+                None => self.counts.parts_given_back += back.lease.count,
+            }
+            Some(back.request.sent_at())
+        })
     }
 
+    /// What was to go back had gone before.
     fn handle_fenced(&mut self, token: u64) {
-        match self.holding.handle_fenced(token) {
-            Some(Fenced::Held(id)) => {
-                self.counts.leases_lost += 1;
-                self.notices.push_back(Notice::Lost(id));
-            }
-            Some(Fenced::Returning(id)) => self.end_batch(id, Outcome::Lost),
-            Some(Fenced::Part) => self.counts.parts_lost += 1,
-            None => {}
+        let Some(back) = self.holding.take_return(token) else { return };
+        match back.id {
+            Some(id) => self.end_batch(id, Outcome::Lost),
+            None => self.counts.parts_lost += back.lease.count,
         }
     }
 
@@ -467,6 +479,7 @@ impl Consumer {
         }
         self.stage = Stage::Leasing;
         self.silences = 0;
+        self.heard_at = now;
         if self.peer.map(identity) != Some(identity(welcome)) {
             self.counts.negotiations += 1;
             self.peer = Some(welcome);
@@ -530,8 +543,8 @@ impl Consumer {
         match &mut self.stage {
             Stage::Discovering(discovery) => discovery.poll_transmit(now, &mut self.tokens, out),
             Stage::Leasing => {
-                self.transmit_return(now, out)
-                    || self.transmit_touch(now, out)
+                self.transmit_touch(now, out)
+                    || self.transmit_return(now, out)
                     || self.transmit_ask(now, wants, out)
                     || self.transmit_finishes(now, out)
             }
@@ -550,11 +563,17 @@ impl Consumer {
     }
 
     fn transmit_touch(&mut self, now: Duration, out: &mut Vec<u8>) -> bool {
-        let Some((lease, touch)) = self.holding.due_touch(now) else { return false };
+        let Some(tries) = self.holding.due_touch(now) else { return false };
         let token = self.tokens.take();
-        touch.send(token, now, now + self.rtt.timeout_after(touch.tries()));
-        Ask::Touch { lease, lease_ms: ms(self.plan.lease) }.push(token, out);
+        let deadline = now + self.answer_time(tries);
+        let leases = self.holding.touch(token, now, deadline);
+        Ask::Touch { leases, lease_ms: ms(self.plan.lease) }.push(token, out);
         true
+    }
+
+    /// When to take for lost what keeps a lease alive: several times before the lease ends, however often it was lost.
+    fn answer_time(&self, tries: u32) -> Duration {
+        self.rtt.timeout_after(tries).min((self.plan.lease / TRIES_PER_LEASE).max(ANSWER_TIME_MIN))
     }
 
     fn transmit_ask(&mut self, now: Duration, wants: bool, out: &mut Vec<u8>) -> bool {
@@ -569,7 +588,7 @@ impl Consumer {
         let wait = if self.deliveries.is_check(delivery) { Duration::ZERO } else { self.wait_now() };
         // A queue that has more answers at once; to ask it too early for the same batch costs one small datagram.
         let answered_after = if self.has_more { Duration::ZERO } else { wait };
-        let deadline = now + answered_after + self.rtt.timeout_after(tries);
+        let deadline = now + answered_after + self.answer_time(tries);
         self.deliveries.ask(delivery, token, now, deadline);
         self.counts.asked += 1;
         self.counts.asked_again += u64::from(overdue.is_some());
@@ -589,13 +608,15 @@ impl Consumer {
         true
     }
 
-    /// How long the next request waits for a message. One with finishes soon comes back, so that they are known to count.
+    /// How long the next request waits for a message. One with finishes soon comes back, so that they are known to count;
+    /// and a batch whose message is lost must be missed before its lease ends.
     fn wait_now(&self) -> Duration {
-        match (self.ending, self.finishing.len()) {
+        let wait = match (self.ending, self.finishing.len()) {
             (true, _) => Duration::ZERO,
             (false, 0) => self.wait,
             (false, _) => WAIT.0,
-        }
+        };
+        wait.min(self.plan.lease / TOUCHES_PER_LEASE)
     }
 
     fn may_ask(&self, wants: bool) -> bool {
@@ -677,7 +698,7 @@ impl Consumer {
         }
         if self.finishing.expire(now) | self.holding.expire(now) | asked {
             self.silences += 1;
-            if self.silences >= SILENCES_MAX {
+            if self.silences >= SILENCES_MAX && now >= self.heard_at + SILENCE_MIN {
                 self.discover(now, false);
             }
         }

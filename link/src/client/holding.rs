@@ -2,9 +2,15 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use protocol::link::{GiveBack, Lease};
+use protocol::link::{Finishes, GiveBack, Lease};
 
 use super::{consumer::Outcome, request::Request};
+
+/// How many leases one request extends at the most.
+const TOUCHES_MAX: usize = 16;
+
+/// How many returns may be under way at once.
+const RETURNS_UNDER_WAY_MAX: usize = 64;
 
 /// A batch between its coming and its end.
 #[derive(Debug)]
@@ -15,13 +21,15 @@ pub(super) struct Held {
     pub(super) parts: Vec<u64>,
     /// The next TOUCH; none once the lease is lost, or without one.
     touch: Option<Request>,
+    /// Which place it had in the list of the last one.
+    place: usize,
 }
 
-/// A batch that goes back to the queue, until the queue has said so.
+/// A batch that goes back to the queue, or a part of one, until the queue has said so.
 #[derive(Debug)]
 pub(super) struct Return {
-    /// None if it is one message of a batch.
-    id: Option<u64>,
+    /// None if it is a part of a batch.
+    pub(super) id: Option<u64>,
     pub(super) lease: Lease,
     pub(super) how: GiveBack,
     pub(super) delay_ms: u64,
@@ -34,16 +42,25 @@ pub(super) struct Return {
 pub(super) struct Holding {
     /// In the order of their coming, which is mostly that of their end.
     held: VecDeque<Held>,
-    returns: Vec<Return>,
+    /// Only the first of them are under way.
+    returns: VecDeque<Return>,
     /// Nothing is to be sent or taken for lost before this.
     next_at: Duration,
+    /// Kept for its room.
+    list: Finishes,
     /// How long after its coming, and after each TOUCH, a lease is to be touched.
     touch_after: Duration,
 }
 
 impl Holding {
     pub(super) fn new(touch_after: Duration) -> Self {
-        Self { held: VecDeque::new(), returns: Vec::new(), next_at: Duration::MAX, touch_after }
+        Self {
+            held: VecDeque::new(),
+            returns: VecDeque::new(),
+            next_at: Duration::MAX,
+            list: Finishes::default(),
+            touch_after,
+        }
     }
 
     /// How many batches are held.
@@ -61,7 +78,7 @@ impl Holding {
         let touch_at = now + self.touch_after;
         self.next_at = self.next_at.min(touch_at);
         let touch = lease.map(|_| Request::due(touch_at));
-        self.held.push_back(Held { id, lease, parts: Vec::new(), touch });
+        self.held.push_back(Held { id, lease, parts: Vec::new(), touch, place: 0 });
     }
 
     /// A batch is not held any more.
@@ -83,7 +100,7 @@ impl Holding {
         let request = Request::due(now);
         self.next_at = now;
         let id = Some(id);
-        self.returns.push(Return { id, lease, how, delay_ms, reason: reason.as_bytes().to_vec(), request });
+        self.returns.push_back(Return { id, lease, how, delay_ms, reason: reason.as_bytes().to_vec(), request });
     }
 
     /// One message of a batch goes back, while the others stay. Whether it could.
@@ -91,57 +108,93 @@ impl Holding {
         let Some(held) = self.held.iter_mut().find(|held| held.id == id) else { return false };
         let is_part = |lease: &Lease| offset >= lease.first && offset - lease.first < lease.count;
         let Some(lease) = held.lease.filter(is_part) else { return false };
-        if held.parts.contains(&offset) {
+        // They mostly come in their order.
+        if held.parts.last().is_some_and(|last| *last >= offset) && held.parts.contains(&offset) {
             return false;
         }
         held.parts.push(offset);
         self.next_at = now;
         let lease = Lease { first: offset, count: 1, ..lease };
+        if let Some(last) = self.returns.back_mut()
+            && last.takes(lease, how, reason)
+        {
+            last.lease.count += 1;
+            return true;
+        }
         let (request, reason) = (Request::due(now), reason.as_bytes().to_vec());
-        self.returns.push(Return { id: None, lease, how, delay_ms: 0, reason, request });
+        self.returns.push_back(Return { id: None, lease, how, delay_ms: 0, reason, request });
         true
     }
 
     /// One that is to be given back now.
     pub(super) fn due_return(&mut self, now: Duration) -> Option<&mut Return> {
-        self.returns.iter_mut().find(|back| back.request.is_due(now))
+        self.returns.iter_mut().take(RETURNS_UNDER_WAY_MAX).find(|back| back.request.is_due(now))
     }
 
-    /// A lease that is to be touched now.
-    pub(super) fn due_touch(&mut self, now: Duration) -> Option<(Lease, &mut Request)> {
+    /// How often the one was touched in vain that is to be touched now, if any is.
+    pub(super) fn due_touch(&self, now: Duration) -> Option<u32> {
         if now < self.next_at {
             return None;
         }
-        let touches = self.held.iter_mut().filter_map(|held| Some((held.lease?, held.touch.as_mut()?)));
-        touches.into_iter().find(|(_, touch)| touch.is_due(now))
+        let due = self.held.iter().filter_map(|held| held.touch.filter(|touch| touch.is_due(now)));
+        due.map(|touch| touch.tries()).max()
     }
 
-    /// The queue has done what was asked with this token. What came to its end by that, and when it was asked.
-    pub(super) fn handle_done(&mut self, now: Duration, token: u64) -> Option<(Done, Duration)> {
-        let touched = self.held.iter_mut().filter_map(|held| held.touch.as_mut());
-        if let Some(touch) = touched.into_iter().find(|touch| touch.is_answered_by(token)) {
-            let sent_at = touch.sent_at();
-            *touch = Request::due(now + self.touch_after);
-            self.next_at = self.next_at.min(touch.at());
-            return Some((Done::Touch, sent_at));
+    /// The leases that are to be touched now or soon, as a list for the request with this token.
+    pub(super) fn touch(&mut self, token: u64, now: Duration, deadline: Duration) -> &[u8] {
+        self.list.clear();
+        let soon = now + self.touch_after / 2;
+        let mut place = 0;
+        for held in &mut self.held {
+            if let (Some(lease), Some(touch)) = (held.lease, &mut held.touch)
+                && touch.is_due(soon)
+                && place < TOUCHES_MAX
+            {
+                touch.send(token, now, deadline);
+                self.list.push(lease);
+                held.place = place;
+                place += 1;
+            }
         }
-        let back = self.take_return(token)?;
-        Some((back.id.map_or(Done::Part, Done::Return), back.request.sent_at()))
+        self.list.as_bytes()
     }
 
-    /// The attempt was over when this was asked.
-    pub(super) fn handle_fenced(&mut self, token: u64) -> Option<Fenced> {
-        let is_touched = |held: &&mut Held| held.touch.is_some_and(|touch| touch.is_answered_by(token));
-        if let Some(held) = self.held.iter_mut().find(is_touched) {
-            held.touch = None;
-            return Some(Fenced::Held(held.id));
+    /// The queue's letters, one for each lease that was to be touched with this token; `lost` is told of those that have
+    /// ended. When it was asked, if it was.
+    pub(super) fn handle_touched(
+        &mut self,
+        now: Duration,
+        token: u64,
+        letters: &[u8],
+        mut lost: impl FnMut(u64),
+    ) -> Option<Duration> {
+        let mut sent_at = None;
+        for held in &mut self.held {
+            let Some(touch) = held.touch.filter(|touch| touch.is_answered_by(token)) else { continue };
+            sent_at = Some(touch.sent_at());
+            held.touch = match letters.get(held.place) {
+                Some(b'd') => {
+                    let again = now + self.touch_after;
+                    self.next_at = self.next_at.min(again);
+                    Some(Request::due(again))
+                }
+                Some(_) => None,
+                None => continue,
+            };
+            if held.touch.is_none() {
+                lost(held.id);
+            }
         }
-        self.take_return(token).map(|back| back.id.map_or(Fenced::Part, Fenced::Returning))
+        sent_at
     }
 
-    fn take_return(&mut self, token: u64) -> Option<Return> {
-        let place = self.returns.iter().position(|back| back.request.is_answered_by(token))?;
-        Some(self.returns.remove(place))
+    /// The return that is answered by this token: it is over.
+    pub(super) fn take_return(&mut self, token: u64) -> Option<Return> {
+        let mut under_way = self.returns.iter().take(RETURNS_UNDER_WAY_MAX);
+        let place = under_way.position(|back| back.request.is_answered_by(token))?;
+        // The next one may be under way now.
+        self.next_at = Duration::ZERO;
+        self.returns.remove(place)
     }
 
     /// What was sent too long ago may go again. Whether there was any.
@@ -151,7 +204,8 @@ impl Holding {
         }
         let (mut any, mut next) = (false, Duration::MAX);
         let touches = self.held.iter_mut().filter_map(|held| held.touch.as_mut());
-        for request in touches.chain(self.returns.iter_mut().map(|back| &mut back.request)) {
+        let returns = self.returns.iter_mut().take(RETURNS_UNDER_WAY_MAX).map(|back| &mut back.request);
+        for request in touches.chain(returns) {
             any |= request.expire(now);
             next = next.min(request.at());
         }
@@ -180,24 +234,14 @@ impl Holding {
     }
 }
 
-/// Whose attempt was over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fenced {
-    /// That of a batch which is held.
-    Held(u64),
-    /// That of a batch which was to go back.
-    Returning(u64),
-    /// That of one message of a batch, which was to go back.
-    Part,
-}
-
-/// What the queue has done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Done {
-    /// It has extended a lease.
-    Touch,
-    /// It has taken this batch back.
-    Return(u64),
-    /// It has taken one message of a batch back.
-    Part,
+impl Return {
+    /// Whether the message after its last may go back with it: it has not left yet.
+    fn takes(&self, next: Lease, how: GiveBack, reason: &str) -> bool {
+        let Lease { boot, first, count, attempt } = self.lease;
+        self.id.is_none()
+            && (boot, first + count, attempt) == (next.boot, next.first, next.attempt)
+            && (self.how, self.reason.as_slice()) == (how, reason.as_bytes())
+            && self.request.is_waiting()
+            && self.request.tries() == 0
+    }
 }

@@ -229,9 +229,9 @@ impl Server {
             Ask::Nak { lease, how, delay_ms, reason } => {
                 self.give_back(now, from, token, (*lease, *how, Duration::from_millis(*delay_ms), *reason));
             }
-            Ask::Touch { lease, lease_ms } => {
-                let held = self.queue.touch(now, *lease, lease_time(*lease_ms));
-                self.answer_holder(from, token, held);
+            Ask::Touch { leases, lease_ms } => {
+                let letters = self.touch(now, leases, lease_time(*lease_ms));
+                self.answer(from, token, Reply::Done { letters, count: 0, body: Vec::new() });
             }
             Ask::Dead { what, from: first, max } => self.dead(now, (from, token, *what, *first, *max)),
             Ask::Stat => {}
@@ -268,6 +268,8 @@ impl Server {
         match known {
             Delivery::Closed => self.answer(to, token, Reply::None { delivery, ended: true, letters }),
             Delivery::Given(lease) => {
+                // The answer was lost, and the consumer lives: its time begins now.
+                self.queue.touch(now, lease, lease_time(deq.lease_ms));
                 let reply = match self.queue.still_leased(lease) {
                     Some(lease) => Reply::Msg { delivery, lease, letters },
                     None => Reply::None { delivery, ended: true, letters },
@@ -329,6 +331,13 @@ impl Server {
                 verdict.letter()
             })
             .collect()
+    }
+
+    /// Extends the leases of a list; a letter for each.
+    fn touch(&mut self, now: Now, list: &[u8], longer: Duration) -> Vec<u8> {
+        let Self { queue, .. } = self;
+        let mut held = |lease: Lease| queue.touch(now, lease, longer);
+        finishes(list).map(|entry| if entry.is_ok_and(|entry| held(entry.lease)) { b'd' } else { b'x' }).collect()
     }
 
     fn give_back(

@@ -407,6 +407,15 @@ impl Model {
         offsets.map(|offset| usize::try_from(offset).unwrap()).filter(held).collect()
     }
 
+    /// Whether anything of it is out still.
+    fn touch(&mut self, lease: Lease, lease_ms: u64) -> bool {
+        let held = self.holds(lease);
+        for offset in &held {
+            self.messages[*offset].at = At::Leased(self.now + lease_ms.max(10));
+        }
+        !held.is_empty()
+    }
+
     fn nak(&mut self, token: u64, lease: Lease, how: GiveBack, delay: u64) {
         let held = self.holds(lease);
         for offset in &held {
@@ -462,7 +471,10 @@ impl Model {
         let expected = match given {
             _ if delivery < open_from => Expected::None(true),
             Some(lease) if self.holds(lease).is_empty() => Expected::None(true),
-            Some(lease) => Expected::Again(lease),
+            Some(lease) => {
+                self.touch(lease, request.lease_ms);
+                Expected::Again(lease)
+            }
             None if request.messages_max > 0 && self.first().is_some() => Expected::First,
             None if wait_ms == 0 || request.messages_max == 0 => Expected::None(false),
             None => {
@@ -749,12 +761,10 @@ impl Trial {
             }
             Step::Touch(which, lease_ms) => {
                 let lease = self.named(&which).lease;
-                self.ask(&Ask::Touch { lease, lease_ms });
-                let held = self.model.holds(lease);
-                for offset in &held {
-                    self.model.messages[*offset].at = At::Leased(self.model.now + lease_ms.max(10));
-                }
-                self.model.answer_holder(token, &held);
+                let list = written(&[Named { lease, parts: Vec::new() }]);
+                self.ask(&Ask::Touch { leases: list.as_bytes(), lease_ms });
+                let letter = if self.model.touch(lease, lease_ms) { b'd' } else { b'x' };
+                self.model.expect(token, Expected::Done(vec![letter], 0));
             }
             Step::Dead(what, from, max) => {
                 self.ask(&Ask::Dead { what, from, max });

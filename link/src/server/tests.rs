@@ -498,12 +498,14 @@ fn a_touched_lease_lives_longer() {
         ENQ_ABC,
         ("DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.3.1 w=0 g=1 nd=a t=5 | 11a11b11c"),
         ("+900", ""),
-        ("TOUCH l=0.0.3.1 ls=1000", "OK n=0"),
-        ("TOUCH l=0.0.3.2 ls=1000", "FENCED e=0"),
+        ("TOUCH f=0.0.3.1,0.0.3.2 ls=1000", "OK n=0 v=dx"),
+        ("+999", ""),
+        // Whoever asks again lives, too.
+        ("DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.3.1 w=0 g=1 nd=a t=5 | 11a11b11c"),
         ("+999", ""),
         ("DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.3.1 w=0 g=1 nd=a t=5 | 11a11b11c"),
-        ("+1", ""),
-        ("TOUCH l=0.0.3.1 ls=1000", "FENCED e=0"),
+        ("+1000", ""),
+        ("TOUCH f=0.0.3.1 ls=1000", "OK n=0 v=x"),
     ]);
 }
 
@@ -747,7 +749,7 @@ proptest! {
                 5 => format!("DEQ k={a:x} n={b} lo={c} m={d} z={e} wt={f} ls={g} f=0.{h}.{a}.{b},{token}+{d}-{e}"),
                 6 => format!("ACK f={token},0.{d}.{e}.{f}+{g}-{h}"),
                 7 => format!("NAK l={token} h=counted y={d}"),
-                8 => format!("TOUCH l={token} ls={d}"),
+                8 => format!("TOUCH f={token} ls={d}"),
                 9 => format!("DEAD op=requeue o={a} m={}", b % 10),
                 _ => format!("+{}", a % 2_000),
             };

@@ -179,7 +179,7 @@ fn shown(datagram: &[u8]) -> (u64, String) {
             format!("deq {delivery} lo{open_from} m{messages_max} wt{wait_ms}{finished}")
         }
         Ask::Ack { finished } => format!("ack {}", list(finished)),
-        Ask::Touch { lease, lease_ms } => format!("touch {} {lease_ms}", lease.first),
+        Ask::Touch { leases, lease_ms } => format!("touch {} {lease_ms}", list(leases)),
         Ask::Nak { lease, how, delay_ms, reason } => {
             format!("nak {} {how:?} {delay_ms} {}", lease.first, list(reason))
         }
@@ -328,14 +328,14 @@ fn leases_are_kept_alive_while_a_batch_is_held() {
     let mut edge = Edge::holding();
     for _ in 0..3 {
         assert_eq!(edge.wait_for_deadline(), 1_000);
-        let token = edge.sent_one("touch 0 3000");
-        edge.done(token, b"");
+        let token = edge.sent_one("touch 1.0.1.1 3000");
+        edge.done(token, b"d");
     }
     assert_eq!(edge.wait_for_deadline(), 1_000);
-    edge.sent_one("touch 0 3000");
+    edge.sent_one("touch 1.0.1.1 3000");
     assert_eq!(edge.wait_for_deadline(), 20);
-    let token = edge.sent_one("touch 0 3000");
-    edge.answer(token, &Answer::Fenced { epoch: 0 });
+    let token = edge.sent_one("touch 1.0.1.1 3000");
+    edge.done(token, b"x");
     assert_eq!(edge.notices(), [Notice::Lost(1)]);
     assert!(edge.consumer.poll_timeout(false).is_none(), "it is not touched again");
     edge.consumer.finish(edge.now, 1);

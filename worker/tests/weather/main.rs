@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in what its checks share, too")]
 
+mod graphs;
+mod pressure;
+
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use functions::{Function, Outputs, Refusal};
@@ -127,6 +130,7 @@ struct Chain {
     net: Net,
     seed: u64,
     total: u64,
+    lease: Duration,
     lives: u64,
     first: NodeId,
     second: NodeId,
@@ -136,6 +140,10 @@ struct Chain {
 
 impl Chain {
     fn new(seed: u64, total: u64, second_max: u64) -> Self {
+        Self::with_lease(seed, total, second_max, 30 * SECOND)
+    }
+
+    fn with_lease(seed: u64, total: u64, second_max: u64, lease: Duration) -> Self {
         let mut net = Net::new(seed);
         net.set_weather(WORST);
         let queue = |node, messages_max| Queue::new(node, Limits { messages_max, bytes_max: 1 << 30 }, reports());
@@ -152,7 +160,7 @@ impl Chain {
         });
         net.add(Feeder { queue: address(1), producer, next: 0, total }, &[(EDGE, address(3))]);
         let ports = [(INPUT, address(5)), (OUTPUT, address(6)), (METRICS, address(7))];
-        let worker = net.add(new_worker(seed, 0), &ports);
+        let worker = net.add(new_worker(seed, 0, lease), &ports);
         let consumer = Consumer::new(ConsumerPlan {
             session: seed + 1,
             messages_max: 50,
@@ -164,11 +172,11 @@ impl Chain {
         });
         let drain = Drain { queue: address(2), consumer, taken: BTreeMap::new() };
         let drain = net.add(drain, &[(EDGE, address(4))]);
-        Self { net, seed, total, lives: 1, first, second, worker, drain }
+        Self { net, seed, total, lease, lives: 1, first, second, worker, drain }
     }
 
     fn restart_worker(&mut self) {
-        self.net.restart(self.worker, new_worker(self.seed, self.lives));
+        self.net.restart(self.worker, new_worker(self.seed, self.lives, self.lease));
         self.lives += 1;
     }
 
@@ -203,7 +211,7 @@ impl Chain {
     }
 }
 
-fn plan(seed: u64, life: u64) -> Plan {
+fn plan(seed: u64, life: u64, lease: Duration) -> Plan {
     Plan {
         inputs: vec![address(1)],
         outputs: vec![address(2)],
@@ -216,14 +224,14 @@ fn plan(seed: u64, life: u64) -> Plan {
             identity: (seed << 8 | life) + 7,
             stage: "test".to_owned(),
             floor: None,
-            lease: 30 * SECOND,
+            lease,
             datagram_bytes_max: SMALL,
         },
     }
 }
 
-fn new_worker(seed: u64, life: u64) -> Worker {
-    Worker::new(plan(seed, life), function(life == 0), reports())
+fn new_worker(seed: u64, life: u64, lease: Duration) -> Worker {
+    Worker::new(plan(seed, life, lease), function(life == 0), reports())
 }
 
 #[test]
@@ -278,7 +286,7 @@ fn a_floor_that_an_old_queue_cannot_give_is_the_end() {
     let mut net = Net::new(1);
     let limits = Limits { messages_max: 10, bytes_max: 1 << 20 };
     net.add(Queue::new(1, limits, reports()).speaking_2016(), &[(EDGE, address(1))]);
-    let mut plan = plan(1, 0);
+    let mut plan = plan(1, 0, 30 * SECOND);
     plan.link.floor = Some(Guarantee::AtLeastOnce);
     let worker = Worker::new(plan, function(false), reports());
     let worker = net.add(worker, &[(INPUT, address(5)), (OUTPUT, address(6)), (METRICS, address(7))]);
