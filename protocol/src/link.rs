@@ -252,16 +252,16 @@ pub enum Ask<'a> {
         /// See [`finishes`].
         finished: &'a [u8],
     },
-    /// Take this batch back.
+    /// Take these batches back.
     Nak {
-        /// The batch.
-        lease: Lease,
+        /// The batches, as in a finish list; see [`finishes`].
+        leases: &'a [u8],
         /// How.
         how: GiveBack,
         /// Not before so many milliseconds.
         delay_ms: u64,
-        /// Why, for people.
-        reason: &'a [u8],
+        /// Why, for people: a frame for each; there may be fewer.
+        reasons: &'a [u8],
     },
     /// I need longer for these batches.
     Touch {
@@ -292,7 +292,6 @@ impl<'a> Ask<'a> {
         let call = Call::parse(text)?;
         let number = |key: &'static str| call.number(key).ok_or(LinkError::Field(key));
         let token = number("r")?;
-        let lease = || call.text("l").and_then(Lease::parse).ok_or(LinkError::Field("l"));
         let ask = match call.verb {
             b"OPEN" => Self::Open {
                 producer: call.wide_id("p").ok_or(LinkError::Field("p"))?,
@@ -313,7 +312,7 @@ impl<'a> Ask<'a> {
             }),
             b"ACK" => Self::Ack { finished: call.text("f").ok_or(LinkError::Field("f"))? },
             b"NAK" => Self::Nak {
-                lease: lease()?,
+                leases: call.text("f").ok_or(LinkError::Field("f"))?,
                 how: match call.text("h") {
                     Some(b"quiet") => GiveBack::Quiet,
                     Some(b"counted") => GiveBack::Counted,
@@ -321,7 +320,7 @@ impl<'a> Ask<'a> {
                     _ => return Err(LinkError::Field("h")),
                 },
                 delay_ms: number("y")?,
-                reason: call.body,
+                reasons: call.body,
             },
             b"TOUCH" => Self::Touch { leases: call.text("f").ok_or(LinkError::Field("f"))?, lease_ms: number("ls")? },
             b"DEAD" => Self::Dead {
@@ -373,13 +372,13 @@ impl<'a> Ask<'a> {
                 if deq.finished.is_empty() { draft } else { draft.text("f", deq.finished) }.finish(&[]);
             }
             Self::Ack { finished } => begin("ACK", out).text("f", finished).finish(&[]),
-            Self::Nak { lease, how, delay_ms, reason } => {
+            Self::Nak { leases, how, delay_ms, reasons } => {
                 let how: &[u8] = match how {
                     GiveBack::Quiet => b"quiet",
                     GiveBack::Counted => b"counted",
                     GiveBack::Dead => b"dead",
                 };
-                with_lease(begin("NAK", out), lease).text("h", how).number("y", delay_ms).finish(&[reason]);
+                begin("NAK", out).text("f", leases).text("h", how).number("y", delay_ms).finish(&[reasons]);
             }
             Self::Touch { leases, lease_ms } => {
                 begin("TOUCH", out).text("f", leases).number("ls", lease_ms).finish(&[]);
@@ -506,7 +505,7 @@ pub enum Answer<'a> {
         after_ms: u64,
     },
     /// To OPEN, ENQ, END: another epoch of this producer has begun, or it is not live: to OPEN, its feed was ended under
-    /// this nonce; to ENQ and END, it is not known. To NAK: the attempt is over.
+    /// this nonce; to ENQ and END, it is not known.
     Fenced {
         /// The producer's epoch now; 0 where it is not live.
         epoch: u64,
@@ -522,7 +521,7 @@ pub enum Answer<'a> {
         /// What became of the finishes that came with the request, a letter each.
         finished: &'a [u8],
     },
-    /// To ACK, TOUCH: a letter for each lease. To NAK: done. To DEAD: how many. To STAT: a body.
+    /// To ACK, NAK, TOUCH: a letter for each lease. To DEAD: how many. To STAT: a body.
     Done {
         /// The letters.
         finished: &'a [u8],
@@ -733,7 +732,7 @@ mod tests {
                 finished: b"1.10.5.2,1.15.5.1",
             }),
             Ask::Ack { finished: b"1.10.5.2" },
-            Ask::Nak { lease: LEASE, how: GiveBack::Dead, delay_ms: 0, reason: b"Unknown input: 'x'\n" },
+            Ask::Nak { leases: b"1.10.5.2", how: GiveBack::Dead, delay_ms: 0, reasons: b"213Unknown input: 'x'\n" },
             Ask::Touch { leases: b"1.10.5.2,1.15.5.2", lease_ms: 9 },
             Ask::Dead { what: DeadDo::Requeue, from: 4, max: 100 },
             Ask::Stat,

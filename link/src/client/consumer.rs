@@ -342,8 +342,9 @@ impl Consumer {
                     self.rtt.sample(now.since_start.saturating_sub(sent_at));
                 }
             }
-            Answer::Fenced { .. } => self.handle_fenced(token),
-            Answer::Opened { .. } | Answer::Stored { .. } | Answer::Full { .. } => self.counts.stray += 1,
+            Answer::Opened { .. } | Answer::Stored { .. } | Answer::Full { .. } | Answer::Fenced { .. } => {
+                self.counts.stray += 1;
+            }
         }
     }
 
@@ -425,22 +426,13 @@ impl Consumer {
             notices.push_back(Notice::Lost(id));
         });
         touched.or_else(|| {
-            let back = self.holding.take_return(token)?;
-            match back.id {
-                Some(id) => self.end_batch(id, Outcome::GivenBack),
-                None => self.counts.parts_given_back += back.lease.count,
-            }
-            Some(back.request.sent_at())
+            holding.handle_given(token, letters, |id, count, could| match (id, could) {
+                (Some(id), true) => end_batch(counts, notices, id, Outcome::GivenBack),
+                (Some(id), false) => end_batch(counts, notices, id, Outcome::Lost),
+                (None, true) => counts.parts_given_back += count,
+                (None, false) => counts.parts_lost += count,
+            })
         })
-    }
-
-    /// What was to go back had gone before.
-    fn handle_fenced(&mut self, token: u64) {
-        let Some(back) = self.holding.take_return(token) else { return };
-        match back.id {
-            Some(id) => self.end_batch(id, Outcome::Lost),
-            None => self.counts.parts_lost += back.lease.count,
-        }
     }
 
     fn handle_old_text(&mut self, now: Duration, text: &[u8]) {
@@ -554,11 +546,12 @@ impl Consumer {
     }
 
     fn transmit_return(&mut self, now: Duration, out: &mut Vec<u8>) -> bool {
-        let Some(back) = self.holding.due_return(now) else { return false };
+        let Some((how, delay_ms, tries)) = self.holding.due_return(now) else { return false };
         let token = self.tokens.take();
-        back.request.send(token, now, now + self.rtt.timeout_after(back.request.tries()));
-        let nak = Ask::Nak { lease: back.lease, how: back.how, delay_ms: back.delay_ms, reason: &back.reason };
-        nak.push(token, out);
+        let deadline = now + self.rtt.timeout_after(tries);
+        let bytes_max = self.bytes_max() / 2;
+        let (leases, reasons) = self.holding.give((how, delay_ms), bytes_max, token, now, deadline);
+        Ask::Nak { leases, how, delay_ms, reasons }.push(token, out);
         true
     }
 

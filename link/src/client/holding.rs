@@ -2,15 +2,21 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use protocol::link::{Finishes, GiveBack, Lease};
+use protocol::{
+    frame,
+    link::{Finishes, GiveBack, Lease},
+};
 
 use super::{consumer::Outcome, request::Request};
 
-/// How many leases one request extends at the most.
-const TOUCHES_MAX: usize = 16;
+/// How many leases one request extends or gives back at the most.
+const LIST_MAX: usize = 16;
+
+/// What a reason has beyond it is cut.
+const REASON_BYTES_MAX: usize = 1_000;
 
 /// How many returns may be under way at once.
-const RETURNS_UNDER_WAY_MAX: usize = 64;
+const RETURNS_UNDER_WAY_MAX: usize = 512;
 
 /// A batch between its coming and its end.
 #[derive(Debug)]
@@ -27,14 +33,16 @@ pub(super) struct Held {
 
 /// A batch that goes back to the queue, or a part of one, until the queue has said so.
 #[derive(Debug)]
-pub(super) struct Return {
+struct Return {
     /// None if it is a part of a batch.
-    pub(super) id: Option<u64>,
-    pub(super) lease: Lease,
-    pub(super) how: GiveBack,
-    pub(super) delay_ms: u64,
-    pub(super) reason: Vec<u8>,
-    pub(super) request: Request,
+    id: Option<u64>,
+    lease: Lease,
+    how: GiveBack,
+    delay_ms: u64,
+    reason: Vec<u8>,
+    request: Request,
+    /// Which place it had in the list that it last left in.
+    place: usize,
 }
 
 /// All batches held, and those that go back.
@@ -48,6 +56,7 @@ pub(super) struct Holding {
     next_at: Duration,
     /// Kept for its room.
     list: Finishes,
+    reasons: Vec<u8>,
     /// How long after its coming, and after each TOUCH, a lease is to be touched.
     touch_after: Duration,
 }
@@ -59,6 +68,7 @@ impl Holding {
             returns: VecDeque::new(),
             next_at: Duration::MAX,
             list: Finishes::default(),
+            reasons: Vec::new(),
             touch_after,
         }
     }
@@ -100,7 +110,15 @@ impl Holding {
         let request = Request::due(now);
         self.next_at = now;
         let id = Some(id);
-        self.returns.push_back(Return { id, lease, how, delay_ms, reason: reason.as_bytes().to_vec(), request });
+        self.returns.push_back(Return {
+            id,
+            lease,
+            how,
+            delay_ms,
+            reason: reason.as_bytes().to_vec(),
+            request,
+            place: 0,
+        });
     }
 
     /// One message of a batch goes back, while the others stay. Whether it could.
@@ -121,14 +139,42 @@ impl Holding {
             last.lease.count += 1;
             return true;
         }
-        let (request, reason) = (Request::due(now), reason.as_bytes().to_vec());
-        self.returns.push_back(Return { id: None, lease, how, delay_ms: 0, reason, request });
+        let (request, reason) = (Request::due(now), cut(reason));
+        self.returns.push_back(Return { id: None, lease, how, delay_ms: 0, reason, request, place: 0 });
         true
     }
 
-    /// One that is to be given back now.
-    pub(super) fn due_return(&mut self, now: Duration) -> Option<&mut Return> {
-        self.returns.iter_mut().take(RETURNS_UNDER_WAY_MAX).find(|back| back.request.is_due(now))
+    /// What is to be given back now, if anything is: how, after which delay, and how often it was sent in vain.
+    pub(super) fn due_return(&self, now: Duration) -> Option<(GiveBack, u64, u32)> {
+        let back = self.returns.iter().take(RETURNS_UNDER_WAY_MAX).find(|back| back.request.is_due(now))?;
+        Some((back.how, back.delay_ms, back.request.tries()))
+    }
+
+    /// What is to be given back so, as a list and its reasons for the request with this token. The reasons are cut to fit
+    /// into so many bytes; one is always sent.
+    pub(super) fn give(
+        &mut self,
+        (how, delay_ms): (GiveBack, u64),
+        bytes_max: usize,
+        token: u64,
+        now: Duration,
+        deadline: Duration,
+    ) -> (&[u8], &[u8]) {
+        self.list.clear();
+        self.reasons.clear();
+        let mut place = 0;
+        for back in self.returns.iter_mut().take(RETURNS_UNDER_WAY_MAX) {
+            let fits = place == 0 || self.reasons.len() + back.reason.len() <= bytes_max;
+            if back.request.is_due(now) && (back.how, back.delay_ms) == (how, delay_ms) && place < LIST_MAX && fits {
+                back.request.send(token, now, deadline);
+                back.place = place;
+                place += 1;
+                self.list.push(back.lease);
+                let pushed = frame::push(&back.reason, &mut self.reasons);
+                debug_assert!(pushed.is_ok(), "a reason is short");
+            }
+        }
+        (self.list.as_bytes(), &self.reasons)
     }
 
     /// How often the one was touched in vain that is to be touched now, if any is.
@@ -148,7 +194,7 @@ impl Holding {
         for held in &mut self.held {
             if let (Some(lease), Some(touch)) = (held.lease, &mut held.touch)
                 && touch.is_due(soon)
-                && place < TOUCHES_MAX
+                && place < LIST_MAX
             {
                 touch.send(token, now, deadline);
                 self.list.push(lease);
@@ -188,13 +234,29 @@ impl Holding {
         sent_at
     }
 
-    /// The return that is answered by this token: it is over.
-    pub(super) fn take_return(&mut self, token: u64) -> Option<Return> {
-        let mut under_way = self.returns.iter().take(RETURNS_UNDER_WAY_MAX);
-        let place = under_way.position(|back| back.request.is_answered_by(token))?;
-        // The next one may be under way now.
-        self.next_at = Duration::ZERO;
-        self.returns.remove(place)
+    /// The queue's letters, one for each lease that was given back with this token; `ended` is told of each, and whether it
+    /// could go back. When it was sent, if it was.
+    pub(super) fn handle_given(
+        &mut self,
+        token: u64,
+        letters: &[u8],
+        mut ended: impl FnMut(Option<u64>, u64, bool),
+    ) -> Option<Duration> {
+        let mut sent_at = None;
+        let mut place = 0;
+        while let Some(back) = self.returns.get(place).filter(|_| place < RETURNS_UNDER_WAY_MAX) {
+            let letter = letters.get(back.place).filter(|_| back.request.is_answered_by(token));
+            let Some(letter) = letter else {
+                place += 1;
+                continue;
+            };
+            sent_at = Some(back.request.sent_at());
+            ended(back.id, back.lease.count, *letter == b'd');
+            self.returns.remove(place);
+            // The next one may be under way now.
+            self.next_at = Duration::ZERO;
+        }
+        sent_at
     }
 
     /// What was sent too long ago may go again. Whether there was any.
@@ -240,8 +302,12 @@ impl Return {
         let Lease { boot, first, count, attempt } = self.lease;
         self.id.is_none()
             && (boot, first + count, attempt) == (next.boot, next.first, next.attempt)
-            && (self.how, self.reason.as_slice()) == (how, reason.as_bytes())
+            && (self.how, &self.reason) == (how, &cut(reason))
             && self.request.is_waiting()
             && self.request.tries() == 0
     }
+}
+
+fn cut(reason: &str) -> Vec<u8> {
+    reason.bytes().take(REASON_BYTES_MAX).collect()
 }

@@ -77,7 +77,7 @@ const DEAD_ANSWERS_MAX: usize = 64;
 
 /// So many leases that were given back are remembered with who asked for it, so that its answer is the same when it asks
 /// again.
-const GIVEN_BACK_MAX: usize = 256;
+const GIVEN_BACK_MAX: usize = 1_024;
 
 // A message of an ENQ can always go out in a MSG of a request that finishes nothing, unless a PUT brought it.
 const _: () = assert!(MSG_FIELDS_BYTES_MAX < TEXT_BYTES_MAX);
@@ -144,7 +144,6 @@ type DeadAsked = (SocketAddr, u64, DeadDo, u64, u64);
 struct Counts {
     other_finishes: u64,
     unknown_leases: u64,
-    fenced: u64,
     nones: u64,
     refused_parked: u64,
 }
@@ -154,7 +153,6 @@ enum Reply {
     Msg { delivery: u64, lease: Lease, letters: Vec<u8> },
     None { delivery: u64, ended: bool, letters: Vec<u8> },
     Done { letters: Vec<u8>, count: u64, body: Vec<u8> },
-    Fenced,
 }
 
 impl Server {
@@ -226,11 +224,14 @@ impl Server {
                 let letters = self.finish(finished);
                 self.answer(from, token, Reply::Done { letters, count: 0, body: Vec::new() });
             }
-            Ask::Nak { lease, how, delay_ms, reason } => {
-                self.give_back(now, from, token, (*lease, *how, Duration::from_millis(*delay_ms), *reason));
+            Ask::Nak { leases, how, delay_ms, reasons } => {
+                let given = (*leases, *how, Duration::from_millis(*delay_ms), *reasons);
+                let letters = self.give_back(now, (from, token), given);
+                self.answer(from, token, Reply::Done { letters, count: 0, body: Vec::new() });
             }
             Ask::Touch { leases, lease_ms } => {
-                let letters = self.touch(now, leases, lease_time(*lease_ms));
+                let longer = lease_time(*lease_ms);
+                let letters = held_letters(leases, |lease| self.queue.touch(now, lease, longer));
                 self.answer(from, token, Reply::Done { letters, count: 0, body: Vec::new() });
             }
             Ask::Dead { what, from: first, max } => self.dead(now, (from, token, *what, *first, *max)),
@@ -333,35 +334,27 @@ impl Server {
             .collect()
     }
 
-    /// Extends the leases of a list; a letter for each.
-    fn touch(&mut self, now: Now, list: &[u8], longer: Duration) -> Vec<u8> {
-        let Self { queue, .. } = self;
-        let mut held = |lease: Lease| queue.touch(now, lease, longer);
-        finishes(list).map(|entry| if entry.is_ok_and(|entry| held(entry.lease)) { b'd' } else { b'x' }).collect()
-    }
-
+    /// Takes back what a list names; a letter for each. What this very request gave back before is said to be done again.
     fn give_back(
         &mut self,
         now: Now,
-        from: SocketAddr,
-        token: u64,
-        (lease, how, delay, reason): (Lease, GiveBack, Duration, &[u8]),
-    ) {
-        let held = self.queue.give_back(now, lease, how, delay.min(DELAY_MAX), reason);
-        let asked = (from, token, lease);
-        if held {
+        asked: (SocketAddr, u64),
+        (list, how, delay, mut reasons): (&[u8], GiveBack, Duration, &[u8]),
+    ) -> Vec<u8> {
+        let (from, token) = asked;
+        held_letters(list, |lease| {
+            let (reason, rest) = frame::split(reasons).unwrap_or_default();
+            reasons = rest;
+            let asked = (from, token, lease);
+            if !self.queue.give_back(now, lease, how, delay.min(DELAY_MAX), reason) {
+                return self.given_back.contains(&asked);
+            }
             if self.given_back.len() >= GIVEN_BACK_MAX {
                 self.given_back.pop_front();
             }
             self.given_back.push_back(asked);
-        }
-        self.answer_holder(from, token, held || self.given_back.contains(&asked));
-    }
-
-    /// Answers someone who believes to hold a lease.
-    fn answer_holder(&mut self, to: SocketAddr, token: u64, held: bool) {
-        let done = Reply::Done { letters: Vec::new(), count: 0, body: Vec::new() };
-        self.answer(to, token, if held { done } else { Reply::Fenced });
+            true
+        })
     }
 
     fn dead(&mut self, now: Now, asked: DeadAsked) {
@@ -419,7 +412,6 @@ impl Server {
     fn answer(&mut self, to: SocketAddr, token: u64, reply: Reply) {
         match reply {
             Reply::None { .. } => self.counts.nones += 1,
-            Reply::Fenced => self.counts.fenced += 1,
             Reply::Msg { .. } | Reply::Done { .. } => {}
         }
         self.answers.push_back((to, token, reply));
@@ -442,7 +434,6 @@ impl Server {
             Reply::Done { letters, count, body } => {
                 Answer::Done { finished: letters, count: *count, body }.push(token, out);
             }
-            Reply::Fenced => Answer::Fenced { epoch: 0 }.push(token, out),
         }
         Some(to)
     }
@@ -504,7 +495,7 @@ impl Server {
             held_dropped: intake.held_dropped,
             other_finishes: self.counts.other_finishes,
             unknown_leases: self.counts.unknown_leases,
-            fenced: self.counts.fenced + intake.fenced,
+            fenced: intake.fenced,
             nones: self.counts.nones,
             refused_parked: self.counts.refused_parked,
             malformed: intake.malformed,
@@ -544,6 +535,11 @@ impl Server {
         self.intake.check();
         self.parked.check();
     }
+}
+
+/// Goes through a list of leases that somebody believes to hold; a letter for each, whether it is so.
+fn held_letters(list: &[u8], mut held: impl FnMut(Lease) -> bool) -> Vec<u8> {
+    finishes(list).map(|entry| if entry.is_ok_and(|entry| held(entry.lease)) { b'd' } else { b'x' }).collect()
 }
 
 fn lease_time(ms: u64) -> Duration {

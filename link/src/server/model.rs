@@ -425,12 +425,8 @@ impl Model {
                 GiveBack::Dead => self.messages[*offset].at = At::Dead,
             }
         }
-        self.answer_holder(token, &held);
-    }
-
-    fn answer_holder(&mut self, token: u64, held: &[usize]) {
-        let expected = if held.is_empty() { Expected::Fenced(0) } else { Expected::Done(Vec::new(), 0) };
-        self.expect(token, expected);
+        let letter = if held.is_empty() { b'x' } else { b'd' };
+        self.expect(token, Expected::Done(vec![letter], 0));
     }
 
     fn fail(&mut self, offset: usize, delay: u64) {
@@ -756,7 +752,8 @@ impl Trial {
             }
             Step::Nak(which, how, delay_ms) => {
                 let lease = self.named(&which).lease;
-                self.ask(&Ask::Nak { lease, how, delay_ms, reason: b"why" });
+                let list = written(&[Named { lease, parts: Vec::new() }]);
+                self.ask(&Ask::Nak { leases: list.as_bytes(), how, delay_ms, reasons: b"13why" });
                 self.model.nak(token, lease, how, delay_ms);
             }
             Step::Touch(which, lease_ms) => {

@@ -433,10 +433,10 @@ fn what_comes_back_goes_first() {
         ("DEQ k=1 n=1 lo=1 m=1 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.1.1 w=0 g=1 nd=a t=5 | 11a"),
         ("DEQ k=1 n=2 lo=1 m=1 z=1000 wt=0 ls=400", "MSG n=2 l=0.1.1.1 w=0 g=1 nd=a t=5 | 11b"),
         ("+400", ""),
-        ("NAK l=0.0.1.1 h=quiet y=0", "OK n=0"),
-        ("NAK l=0.0.1.1 h=quiet y=0", "FENCED e=0"),
+        ("NAK f=0.0.1.1 h=quiet y=0", "OK n=0 v=d"),
+        ("NAK f=0.0.1.1 h=quiet y=0", "OK n=0 v=x"),
         ("DEQ k=2 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.1.2 w=0 g=1 nd=a t=5 | 11a"),
-        ("NAK l=0.0.1.1 h=quiet y=0", "FENCED e=0"),
+        ("NAK f=0.0.1.1 h=quiet y=0", "OK n=0 v=x"),
         ("GET", "11b"),
         ("DEQ k=2 n=2 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=2 l=0.2.1.1 w=0 g=1 nd=a t=5 | 11c"),
     ]);
@@ -451,7 +451,7 @@ fn a_message_rests_longer_with_each_failure_and_then_is_dead() {
         bench.step(step);
     }
     for (n, rest_ms) in [(2, 0), (3, 100), (4, 200)] {
-        assert_eq!(bench.step(&format!("NAK l=0.0.2.{} h=counted y=0 | why", n - 1)), "OK n=0");
+        assert_eq!(bench.step(&format!("NAK f=0.0.2.{} h=counted y=0 | 13why", n - 1)), "OK n=0 v=d");
         if rest_ms > 0 {
             bench.step(&format!("+{}", rest_ms - 1));
             assert_eq!(bench.step("DEQ k=1 n=9 lo=1 m=9 z=1000 wt=0 ls=1000"), "NONE n=9 en=0");
@@ -470,7 +470,7 @@ fn a_message_rests_longer_with_each_failure_and_then_is_dead() {
             // The last attempt at a message is its own.
             ("DEQ k=1 n=5 lo=5 m=9 z=1000 wt=0 ls=1000", "MSG n=5 l=0.0.1.5 w=0 g=1 nd=a t=5 | 11a"),
             ("DEQ k=1 n=6 lo=5 m=9 z=1000 wt=0 ls=1000", "MSG n=6 l=0.1.1.5 w=0 g=1 nd=a t=5 | 11b"),
-            ("NAK l=0.0.1.5 h=counted y=0 | why", "OK n=0"),
+            ("NAK f=0.0.1.5 h=counted y=0 | 13why", "OK n=0 v=d"),
             ("+1000", ""),
             ("DEAD op=list o=0 m=9", "OK n=2 | 2110 5 attempts: why11a1c1 5 attempts11b"),
         ],
@@ -484,7 +484,7 @@ fn a_message_given_back_may_be_told_to_rest() {
         ENQ_ABC,
         ("DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.3.1 w=0 g=1 nd=a t=5 | 11a11b11c"),
         ("ACK f=0.0.3.1+1-1", "OK n=0 v=d"),
-        ("NAK l=0.0.3.1 h=quiet y=300", "OK n=0"),
+        ("NAK f=0.0.3.1 h=quiet y=300", "OK n=0 v=d"),
         ("DEQ k=1 n=2 lo=2 m=9 z=1000 wt=1000 ls=1000", ""),
         ("+299", ""),
         ("+1", "#6 MSG n=2 l=0.0.1.2 w=0 g=1 nd=a t=5 | 11a"),
@@ -549,7 +549,7 @@ fn dead_letters_are_listed_put_back_and_dropped() {
         OPEN,
         ENQ_ABC,
         ("DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.3.1 w=0 g=1 nd=a t=5 | 11a11b11c"),
-        ("NAK l=0.0.3.1 h=dead y=0 | Unknown input: '=='", "OK n=0"),
+        ("NAK f=0.0.3.1 h=dead y=0 | 213Unknown input: '=='", "OK n=0 v=d"),
         ("ACK f=0.0.3.1", "OK n=0 v=o"),
         ("DEAD op=list o=1 m=1", "OK n=1 | 2171 1 Unknown input: '=='11b"),
         ("DEAD op=drop o=2 m=9", "OK n=1"),
@@ -564,7 +564,7 @@ fn dead_letters_are_listed_put_back_and_dropped() {
 #[test]
 fn what_was_done_with_dead_letters_is_not_done_twice() {
     let mut bench = Bench::new(100);
-    for step in [OPEN.0, ENQ_ABC.0, "DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "NAK l=0.0.3.1 h=dead y=0"] {
+    for step in [OPEN.0, ENQ_ABC.0, "DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "NAK f=0.0.3.1 h=dead y=0"] {
         bench.step(step);
     }
     bench.token = 99;
@@ -580,7 +580,7 @@ fn a_list_of_dead_letters_fits_in_a_datagram() {
     for (n, len) in [65_490, 30_000, 30_000, 10_000].into_iter().enumerate() {
         bench.step(&format!("PUT {}", "x".repeat(len)));
         bench.step(&format!("DEQ k=1 n={n} lo={n} m=9 z=1000 wt=0 ls=1000"));
-        bench.step(&format!("NAK l=0.{n}.1.1 h=dead y=0"));
+        bench.step(&format!("NAK f=0.{n}.1.1 h=dead y=0"));
     }
     let first = bench.step("DEAD op=list o=0 m=9");
     assert!(first.starts_with("OK n=1 | 2210 0 too long for an answer to DEQ4"), "{}", &first[..60]);
@@ -598,7 +598,7 @@ fn old_and_new_verbs_share_the_queue() {
         ("DEQ k=1 n=1 lo=1 m=2 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.2.1 w=0 g=1 nd=a t=0 | 11x40001a"),
         ("GET", "3001b"),
         ("GET", ""),
-        ("NAK l=0.0.2.1 h=quiet y=0", "OK n=0"),
+        ("NAK f=0.0.2.1 h=quiet y=0", "OK n=0 v=d"),
         ("GET", "11x"),
         ("GET", "40001a"),
     ]);
@@ -611,7 +611,7 @@ fn a_batch_has_one_attempt_and_fits() {
         OPEN,
         ("ENQ p=7 e=1 s=0 n=4 t=5 | 11a11b11c11d", "STORED s=4 du=mem cr=96"),
         ("DEQ k=1 n=1 lo=1 m=9 z=6 wt=0 ls=1000", "MSG n=1 l=0.0.2.1 w=0 g=1 nd=a t=5 | 11a11b"),
-        ("NAK l=0.0.2.1 h=quiet y=0", "OK n=0"),
+        ("NAK f=0.0.2.1 h=quiet y=0", "OK n=0 v=d"),
         ("DEQ k=1 n=2 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=2 l=0.0.2.2 w=0 g=1 nd=a t=5 | 11a11b"),
         ("DEQ k=1 n=3 lo=1 m=9 z=1 wt=0 ls=1000", "MSG n=3 l=0.2.1.1 w=0 g=1 nd=a t=5 | 11c"),
     ]);
@@ -657,14 +657,13 @@ fn a_nak_that_comes_again_is_answered_as_before() {
         bench.step(step);
     }
     let (now, from) = (bench.now(), SocketAddr::from(([127, 0, 0, 1], 9)));
-    let lease = "0.0.3.1".parse().unwrap();
-    let nak = Ask::Nak { lease, how: GiveBack::Quiet, delay_ms: 0, reason: b"" };
-    for (token, is_done) in [(900, true), (900, true), (901, false)] {
+    let nak = Ask::Nak { leases: b"0.0.3.1", how: GiveBack::Quiet, delay_ms: 0, reasons: b"10" };
+    for (token, letter) in [(900, b"d"), (900, b"d"), (901, b"x")] {
         bench.server.handle(now, from, token, &nak);
         let mut out = Vec::new();
         bench.server.poll_answer(now, &mut out);
         let (_, answer) = Answer::parse(frame::only(&out).unwrap()).unwrap();
-        assert_eq!(matches!(answer, Answer::Done { .. }), is_done, "{token}");
+        assert!(matches!(answer, Answer::Done { finished, .. } if finished == letter), "{token}: {answer:?}");
     }
     assert_eq!(bench.server.ledger().ready, 3);
 }
@@ -748,7 +747,7 @@ proptest! {
                 4 => format!("ENQ p=7 e=1 s={a} n=1 t=0 d=a g={b} st=F w={c} b=2 | \u{1}\u{2}11a"),
                 5 => format!("DEQ k={a:x} n={b} lo={c} m={d} z={e} wt={f} ls={g} f=0.{h}.{a}.{b},{token}+{d}-{e}"),
                 6 => format!("ACK f={token},0.{d}.{e}.{f}+{g}-{h}"),
-                7 => format!("NAK l={token} h=counted y={d}"),
+                7 => format!("NAK f={token} h=counted y={d}"),
                 8 => format!("TOUCH f={token} ls={d}"),
                 9 => format!("DEAD op=requeue o={a} m={}", b % 10),
                 _ => format!("+{}", a % 2_000),

@@ -193,11 +193,15 @@ impl Talk {
             }
             Verb::Ack { leases } => Ask::Ack { finished: leases.join(",").as_bytes() }.push(token, out),
             Verb::Nak { lease, how, delay, reason } => {
-                let reason = reason.as_bytes();
-                Ask::Nak { lease: *lease, how: *how, delay_ms: millis(*delay), reason }.push(token, out);
+                let (leases, mut reasons) = (lease.to_string(), Vec::new());
+                // One that fits in no frame fits in no command line.
+                let _ = frame::push(reason.as_bytes(), &mut reasons);
+                let (leases, reasons) = (leases.as_bytes(), reasons.as_slice());
+                Ask::Nak { leases, how: *how, delay_ms: millis(*delay), reasons }.push(token, out);
             }
             Verb::Touch { lease, lease_time } => {
-                Ask::Touch { lease: *lease, lease_ms: millis(*lease_time) }.push(token, out);
+                let leases = lease.to_string();
+                Ask::Touch { leases: leases.as_bytes(), lease_ms: millis(*lease_time) }.push(token, out);
             }
             Verb::ListDead { .. } => {
                 let (from, max) = self.list;
@@ -246,7 +250,7 @@ impl Talk {
                 }
                 _ => Next::Ask(END_REST),
             },
-            (Verb::Open { .. } | Verb::End { .. }, Answer::Fenced { epoch: 0, .. }) => Next::Failed(
+            (Verb::Open { .. } | Verb::End { .. }, Answer::Full { .. }) => Next::Failed(
                 "the server has as many producers as it takes: try again later, or END some that send no more".into(),
             ),
             (Verb::Open { .. } | Verb::End { .. }, Answer::Fenced { .. }) => {
@@ -257,6 +261,13 @@ impl Talk {
                 let missed = tell_finished(leases, finished, |lease, outcome| told.outcome(lease, outcome));
                 if missed == 0 { Next::Done } else { Next::Failed(format!("leases that were not finished: {missed}")) }
             }
+            (Verb::Nak { lease, .. } | Verb::Touch { lease, .. }, Answer::Done { finished, .. })
+                if *finished != b"d" =>
+            {
+                Next::Failed(format!(
+                    "the lease {lease} has ended: its messages are finished, or go to whoever asks next (DEQ)"
+                ))
+            }
             (Verb::Nak { lease, .. }, Answer::Done { .. }) => {
                 told.outcome(&lease.to_string(), "given back");
                 Next::Done
@@ -265,9 +276,6 @@ impl Talk {
                 told.outcome(&lease.to_string(), &format!("kept for {} s", lease_time.as_secs_f64()));
                 Next::Done
             }
-            (Verb::Nak { lease, .. } | Verb::Touch { lease, .. }, Answer::Fenced { .. }) => Next::Failed(format!(
-                "the lease {lease} has ended: its messages are finished, or go to whoever asks next (DEQ)"
-            )),
             (Verb::ListDead { .. }, Answer::Done { body, .. }) => self.take_list(body, told),
             (Verb::RequeueDead(which), Answer::Done { count, body, .. }) => {
                 let all = *which == Letters::All;

@@ -49,11 +49,11 @@ fn a_slow_function_costs_no_healthy_message() {
     }
 }
 
-/// Each refusal has its own reason, and is a request of its own; they do not flood the queue.
+/// Each refusal has its own reason; they do not flood the queue.
 #[test]
 fn thousands_of_refusals_are_paced_and_none_is_lost() {
     const TOTAL: u64 = 6_000;
-    for (seed, weather) in [(420, Weather::calm()), (421, RAIN)] {
+    for (seed, weather) in [(420, Weather::calm()), (421, RAIN), (422, WORST)] {
         let mut chain = Chain::new(seed, TOTAL, 1 << 20);
         let mut plan = plan(seed, 0, 5 * SECOND);
         plan.link.datagram_bytes_max = 65_507;

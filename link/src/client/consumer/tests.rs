@@ -180,8 +180,14 @@ fn shown(datagram: &[u8]) -> (u64, String) {
         }
         Ask::Ack { finished } => format!("ack {}", list(finished)),
         Ask::Touch { leases, lease_ms } => format!("touch {} {lease_ms}", list(leases)),
-        Ask::Nak { lease, how, delay_ms, reason } => {
-            format!("nak {} {how:?} {delay_ms} {}", lease.first, list(reason))
+        Ask::Nak { leases, how, delay_ms, mut reasons } => {
+            let mut text = format!("nak {} {how:?} {delay_ms}", list(leases));
+            while let Ok((reason, rest)) = frame::split(reasons) {
+                text.push(' ');
+                text.push_str(&list(reason));
+                reasons = rest;
+            }
+            text
         }
         other => panic!("{other:?}"),
     };
@@ -349,19 +355,41 @@ fn leases_are_kept_alive_while_a_batch_is_held() {
 fn what_is_given_back_goes_until_it_is_answered() {
     let mut edge = Edge::holding();
     edge.consumer.give_back(edge.now, 1, GiveBack::Counted, Duration::from_millis(5), "panic");
-    edge.sent_one("nak 0 Counted 5 panic");
+    edge.sent_one("nak 1.0.1.1 Counted 5 panic");
     edge.wait_for_deadline();
-    let token = edge.sent_one("nak 0 Counted 5 panic");
+    let token = edge.sent_one("nak 1.0.1.1 Counted 5 panic");
     assert!(!edge.consumer.is_settled());
-    edge.done(token, b"");
+    edge.done(token, b"d");
     assert_eq!(edge.notices(), [Notice::Ended(1, Outcome::GivenBack)]);
     assert!(edge.consumer.is_settled());
 
     let mut edge = Edge::holding();
     edge.consumer.give_back(edge.now, 1, GiveBack::Dead, Duration::ZERO, "Unknown input: 'x'");
-    let token = edge.sent_one("nak 0 Dead 0 Unknown input: 'x'");
-    edge.answer(token, &Answer::Fenced { epoch: 0 });
+    let token = edge.sent_one("nak 1.0.1.1 Dead 0 Unknown input: 'x'");
+    edge.done(token, b"x");
     assert_eq!(edge.notices(), [Notice::Ended(1, Outcome::Lost)]);
+}
+
+#[test]
+fn refusals_share_requests_and_neighbours_with_one_reason_a_lease() {
+    let mut edge = Edge::open();
+    let token = edge.sent_one("deq 1 lo1 m4 wt20");
+    edge.wants = false;
+    edge.msg(token, 1, lease(0, 4), b"");
+    assert_eq!(edge.batches(), [1]);
+    for (offset, reason) in [(0, "a"), (1, "b"), (2, "b"), (3, "c")] {
+        assert!(edge.consumer.bury(edge.now, 1, offset, reason));
+        assert!(!edge.consumer.bury(edge.now, 1, offset, reason), "once is enough");
+    }
+    let token = edge.sent_one("nak 1.0.1.1,1.1.2.1,1.3.1.1 Dead 0 a b c");
+    edge.done(token, b"dd");
+    assert_eq!(edge.wait_for_deadline(), 20);
+    let token = edge.sent_one("nak 1.3.1.1 Dead 0 c");
+    edge.done(token, b"x");
+    edge.consumer.finish(edge.now, 1);
+    assert_eq!(edge.notices(), [Notice::Ended(1, Outcome::GivenBack)]);
+    let counts = edge.consumer.counts();
+    assert_eq!((counts.parts_given_back, counts.parts_lost, edge.sent().len()), (3, 1, 0));
 }
 
 #[test]
@@ -372,13 +400,13 @@ fn an_end_gives_back_what_was_not_taken() {
     let asked = edge.sent();
     assert_eq!(asked.len(), 2);
     edge.consumer.end(edge.now);
-    let token = edge.sent_one("nak 0 Quiet 0 ");
-    edge.done(token, b"");
+    let token = edge.sent_one("nak 1.0.4.1 Quiet 0 ");
+    edge.done(token, b"d");
     assert!(!edge.consumer.is_settled(), "two requests are open: batches may have been given for them");
     edge.msg(asked[1].0, 3, lease(4, 4), b"");
     edge.none(asked[0].0, 2, b"");
-    let token = edge.sent_one("nak 4 Quiet 0 ");
-    edge.done(token, b"");
+    let token = edge.sent_one("nak 1.4.4.1 Quiet 0 ");
+    edge.done(token, b"d");
     assert!(edge.consumer.is_settled() && edge.sent().is_empty());
 }
 
@@ -517,7 +545,7 @@ fn what_answers_nothing_is_counted() {
     };
     edge.answer(token, &Answer::Msg(short));
     let counts = edge.consumer.counts();
-    assert_eq!((counts.stray, counts.requests, counts.malformed, counts.bad_checksum), (3, 1, 2, 1));
+    assert_eq!((counts.stray, counts.requests, counts.malformed, counts.bad_checksum), (4, 1, 2, 1));
     assert_eq!((edge.batches(), edge.consumer.counts().batches), (vec![], 0));
     assert!(edge.sent().is_empty(), "the request still waits");
 }
