@@ -282,7 +282,7 @@ mod tests {
         for id in [0, 1, 0xf0, u128::from(u64::MAX), 1 << 64, 0xab << 64 | 0xcd, u128::MAX] {
             let mut out = Vec::new();
             Draft::begin("X", &mut out).text("long", b"1").text("", b"2").id("p", id).number("aa", 3).finish(&[]);
-            let call = Call::parse(crate::frame::only(&out).unwrap()).unwrap();
+            let call = Call::parse(frame::only(&out).unwrap()).unwrap();
             assert!(out.ends_with(format!(" p={id:x} aa=3\n").as_bytes()));
             assert_eq!((call.wide_id("p"), call.number("aa"), call.text("a")), (Some(id), Some(3), None));
             assert_eq!((call.text("long"), call.text("")), (None, None));

@@ -115,7 +115,7 @@ impl Edge {
                 break;
             }
         }
-        (self.now.since_start - before).as_millis()
+        self.now.since_start.saturating_sub(before).as_millis()
     }
 
     /// All that it sends now: tokens and requests.
