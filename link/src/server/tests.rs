@@ -192,7 +192,7 @@ fn a_producer_says_what_is_done_with() {
         ("OPEN p=7 k=1 s=100", "OPENED e=1 s=100 cr=100"),
         ("OPEN p=7 k=1 s=0", "OPENED e=1 s=100 cr=100"),
         ("ENQ p=7 e=1 s=100 n=1 t=5 | 11a", "STORED s=101 du=mem cr=99"),
-        ("ENQ p=7 e=1 s=103 n=1 t=5 | 11d", ""),
+        ("ENQ p=7 e=1 s=103 n=1 t=5 | 11d", "STORED s=101 du=mem cr=99"),
         ("OPEN p=7 k=2", "OPENED e=2 s=101 cr=99"),
         ("OPEN p=7 k=2 s=102", "OPENED e=2 s=102 cr=99"),
         ("OPEN p=7 k=1 s=200", "FENCED e=2"),
