@@ -82,7 +82,7 @@ impl Edge {
     /// number them alike.
     pub(crate) fn text_bytes_max(&self, format: Format) -> usize {
         let message_bytes_max = match self {
-            Self::Link(_) => link::MESSAGE_BYTES_MAX,
+            Self::Link(_) => protocol::link::MESSAGE_BYTES_MAX,
             Self::FlatOut(_) => protocol::MESSAGE_BYTES_MAX,
         };
         match format {

@@ -150,7 +150,7 @@ static LONG: [u8; protocol::MESSAGE_BYTES_MAX + 1] = [b'x'; protocol::MESSAGE_BY
 #[test]
 fn what_is_no_message_is_counted_and_not_sent() {
     for (delivery, bytes_max) in
-        [(link(128), link::MESSAGE_BYTES_MAX), (Delivery::FlatOut, protocol::MESSAGE_BYTES_MAX)]
+        [(link(128), protocol::link::MESSAGE_BYTES_MAX), (Delivery::FlatOut, protocol::MESSAGE_BYTES_MAX)]
     {
         let longest = &LONG[..bytes_max];
         let mut trial = Trial::new(1, Plan { format: Format::Lines, delivery, ..plan() }, u64::MAX);

@@ -14,8 +14,8 @@ mod put;
 mod server;
 
 pub use client::{
-    Batch, Consumer, ConsumerCounts, ConsumerPlan, Failure, Faults, Guarantee, Input, MESSAGE_BYTES_MAX,
-    MessageTooLong, Notice, Outcome, OutputId, Producer, ProducerCounts, ProducerPlan, SendLimits, UnknownGuarantee,
+    Batch, Consumer, ConsumerCounts, ConsumerPlan, Failure, Faults, Guarantee, Input, MessageTooLong, Notice, Outcome,
+    OutputId, Producer, ProducerCounts, ProducerPlan, SendLimits, UnknownGuarantee,
 };
 pub use get::{GetEdge, GetLimits};
 pub use put::{PutCounts, PutEdge, Window};

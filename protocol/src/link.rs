@@ -5,10 +5,18 @@
 
 use std::fmt;
 
+use crate::DATAGRAM_BYTES_MAX;
 use crate::call::{Call, CallError, Draft, decimal, push_decimal, push_sealed, unseal};
 
 /// How the question begins whether a server speaks the link. An old server answers its size only.
 const DISCOVERY: &str = "SIZE:?v2";
+
+/// What a producer does whose outputs carry derived ids: a name, and no longer than this.
+pub const STAGE_BYTES_MAX: usize = 64;
+
+/// The longest message that every request and answer can carry, whatever their numbers: what is longer cannot be told from
+/// one that arrives. The longest header is that of an ENQ with derived ids.
+pub const MESSAGE_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - 314;
 
 /// Why a frame's text is no request or answer of the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -768,6 +776,38 @@ mod tests {
             assert_eq!(Answer::parse(text), Ok((9, answer)));
             assert!(Ask::parse(text).is_err(), "an answer is no request");
         }
+    }
+
+    #[test]
+    fn the_longest_message_fits_whatever_the_numbers() {
+        let mut frames = Vec::new();
+        frame::push(&vec![b'x'; MESSAGE_BYTES_MAX], &mut frames).unwrap();
+        let most = u64::MAX;
+        let mut ids = Vec::new();
+        (0..2).for_each(|_| push_varint(most, &mut ids));
+        let sending = Sending { producer: u128::MAX, epoch: most, sequence: most - 1 };
+        let stage = &[b'S'; STAGE_BYTES_MAX];
+        let derived = Derived { node: most, generation: most, stage, low_water: most, ids: &ids };
+        let mut datagram = Vec::new();
+        let enq = Enq { sending, count: 1, origin_us: most, derived: Some(derived), frames: &frames };
+        Ask::Enq(enq).push(most, &mut datagram);
+        assert_eq!(datagram.len(), DATAGRAM_BYTES_MAX);
+        assert!(Ask::parse(frame::only(&datagram).unwrap()) == Ok((most, Ask::Enq(enq))));
+        datagram.clear();
+        let lease = Lease { boot: most, first: most - 1, count: 1, attempt: most };
+        let msg = Msg {
+            delivery: most,
+            lease,
+            low_water: most,
+            generation: most,
+            node: most,
+            origin_us: most,
+            finished: b"dddddddddddddddd",
+            frames: &frames,
+        };
+        Answer::Msg(msg).push(most, &mut datagram);
+        assert!(Answer::parse(frame::only(&datagram).unwrap()) == Ok((most, Answer::Msg(msg))));
+        assert!(datagram.len() <= DATAGRAM_BYTES_MAX);
     }
 
     #[test]

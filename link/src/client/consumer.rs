@@ -11,7 +11,7 @@ use protocol::{
     DATAGRAM_BYTES_MAX,
     call::{Call, CallError},
     frame,
-    link::{Answer, Ask, Deq, Durability, GiveBack, Lease, LinkError, Msg, Welcome},
+    link::{Answer, Ask, Deq, Durability, GiveBack, Lease, LinkError, MESSAGE_BYTES_MAX, Msg, Welcome},
     verb::Request as OldRequest,
 };
 
@@ -63,7 +63,7 @@ const SPARE_MAX: usize = 32;
 /// The header of a MSG: room is left for it. In a small datagram room is dear, and one that is too large is only
 /// fragmented; in a large one it is not, and one that is too large cannot be sent at all.
 const HEADER_BYTES: usize = 192;
-const HEADER_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - super::producer::MESSAGE_BYTES_MAX;
+const HEADER_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - MESSAGE_BYTES_MAX;
 const SMALL_DATAGRAM_BYTES: usize = 16_384;
 
 /// Where an edge stands.

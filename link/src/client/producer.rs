@@ -11,7 +11,7 @@ use protocol::{
     DATAGRAM_BYTES_MAX,
     call::{Call, CallError},
     frame,
-    link::{Answer, Ask, Derived, Durability, Enq, LinkError, Sending, Welcome},
+    link::{Answer, Ask, Derived, Durability, Enq, LinkError, MESSAGE_BYTES_MAX, STAGE_BYTES_MAX, Sending, Welcome},
     verb::Request,
 };
 
@@ -27,13 +27,10 @@ use super::{
 };
 use crate::{PutCounts, PutEdge, Window};
 
-pub use plan::{MESSAGE_BYTES_MAX, MessageTooLong, ProducerCounts, ProducerPlan};
+pub use plan::{MessageTooLong, ProducerCounts, ProducerPlan};
 
-/// The longest header of an ENQ with [`STAGE_BYTES_MAX`] bytes of stage.
-const HEADER_BYTES_MAX: usize = 400;
-
-/// The longest name of what a worker does; what is beyond it is cut.
-const STAGE_BYTES_MAX: usize = 64;
+/// The longest header of an ENQ.
+const HEADER_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - MESSAGE_BYTES_MAX;
 
 /// No more messages are taken while so many bytes wait to be sent, or two batches if those are larger.
 const WAITING_BYTES_MAX: usize = 65_536;

@@ -32,7 +32,7 @@ use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 use machine::{LogLimit, Now};
 use protocol::{
     DATAGRAM_BYTES_MAX, TEXT_BYTES_MAX, frame,
-    link::{Answer, Ask, DeadDo, Deq, Durability, GiveBack, Lease, Msg, Welcome, finishes},
+    link::{Answer, Ask, DeadDo, Deq, Durability, GiveBack, Lease, MESSAGE_BYTES_MAX, Msg, Welcome, finishes},
 };
 
 pub use self::{
@@ -79,8 +79,11 @@ const DEAD_ANSWERS_MAX: usize = 64;
 /// again.
 const GIVEN_BACK_MAX: usize = 1_024;
 
-// A message of an ENQ can always go out in a MSG of a request that finishes nothing, unless a PUT brought it.
-const _: () = assert!(MSG_FIELDS_BYTES_MAX < TEXT_BYTES_MAX);
+/// The longest frame that can be leased. A PUT may bring a longer one.
+const LEASED_FRAME_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - MSG_FIELDS_BYTES_MAX;
+
+// A message of an ENQ can always go out in a MSG of a request that finishes nothing.
+const _: () = assert!(MESSAGE_BYTES_MAX + 5 <= LEASED_FRAME_BYTES_MAX);
 
 /// What a server holds at the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -302,7 +305,7 @@ impl Server {
         let letters = request.letters.len();
         let datagram = self.limits.datagram_bytes_max.saturating_sub(MSG_FIELDS_BYTES_MAX + letters);
         let asked = usize::try_from(request.bytes_max).unwrap_or(usize::MAX);
-        let room_max = DATAGRAM_BYTES_MAX - MSG_FIELDS_BYTES_MAX;
+        let room_max = LEASED_FRAME_BYTES_MAX;
         let room = room_max.saturating_sub(letters);
         let bytes_max = asked.min(datagram).min(room);
         let want = Want { messages_max: request.messages_max, bytes_max, room, room_max, lease: request.lease };

@@ -286,7 +286,7 @@ impl Queue {
             self.take_fresh();
             self.open_bytes += self.store.cost(first, first);
         }
-        self.bury(now, first, Open { last: first, ..open }, b"too long for an answer to DEQ");
+        self.bury(now, first, Open { last: first, ..open }, b"too long to be leased, a GET can take it");
     }
 
     /// What is still out of a lease, the first part of it that lies together; nothing once all is finished or back.

@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use super::{Guarantee, SendLimits};
+use protocol::link::MESSAGE_BYTES_MAX;
 
-/// The longest message that travels on the link: a datagram less the longest header of an ENQ or a MSG.
-pub const MESSAGE_BYTES_MAX: usize = 65_000;
+use super::{Guarantee, SendLimits};
 
 /// How a producer sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
