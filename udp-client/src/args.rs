@@ -72,11 +72,12 @@ Examples of the link (Weir's mq; a sink has STAT, OPEN, ENQ and END):
   udp-client 127.0.0.1:10000 -- STAT                    the word as it is: a request of 2016
 
 Answers go to stdout, what goes wrong to stderr. On the verbs of 2016 a request is sent once. From
-stdin they leave one at a time, each after the answer to the one before, or after its time is over;
-blank lines are skipped. Their answers do not say what they answer: one that comes after its time may
-be taken for the next one's where it fits. With --json a line is {\"sent\": ..., \"received\": ...,
-\"rtt_us\": microseconds} or {\"sent\": ..., \"error\": \"timeout\" or \"refused\" or ...}; bytes that are not
-UTF-8 are in \"received_base64\". On the link a request is sent again until it is answered, and done
-once.
-Exit codes: 0 every request was answered, 1 one was not, or a full queue refused a message, or what was
-asked for could not be (no message to lease, a lease that has ended), 2 bad command line.";
+stdin they leave one at a time, each after the answer to the one before, or after its time is
+over; blank lines are skipped. The answers do not say what they answer: one that comes after its
+time may be taken for the next one's where it fits. With --json a line is {\"sent\": ...,
+\"received\": ..., \"rtt_us\": microseconds} or {\"sent\": ..., \"error\": \"timeout\" or \"refused\" or
+...}; bytes that are not UTF-8 are in \"received_base64\".
+On the link a request is sent again until it is answered, and done once. But for messages and dead
+letters, answers are lines of JSON.
+Exit codes: 0 every request was answered, 1 one was not, a full queue refused a message, or what
+was asked for could not be (no message to lease, a lease that has ended), 2 bad command line.";

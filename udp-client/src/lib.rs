@@ -184,7 +184,8 @@ impl Machine for Client {
             return;
         }
         if let Some(request) = &self.under_way {
-            let hint = if request.kind == Kind::Unknown { "; a queue answers PUT:<message>, GET and SIZE" } else { "" };
+            let hint =
+                if request.kind == Kind::Unknown { "; see --help for the verbs, which are in capitals" } else { "" };
             let (timeout_s, text) = (self.timeout.as_secs_f64(), shown_cut(&request.text));
             tracing::warn!("No answer within {timeout_s} s from {} to {text}{hint}", self.queue);
         }

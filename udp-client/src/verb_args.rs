@@ -124,7 +124,7 @@ pub(crate) enum DeadArgs {
         #[arg(long, value_name = "COUNT")]
         messages: Option<Count>,
     },
-    /// Put them back into the queue, at its end
+    /// Put them back into the queue, at its end; with --all as many as it has room for
     Requeue(LettersArgs),
     /// Drop them for good
     Drop(LettersArgs),
@@ -136,7 +136,7 @@ pub(crate) struct LettersArgs {
     /// Offsets as `DEAD list` shows them
     #[arg(value_name = "OFFSET")]
     offsets: Vec<u64>,
-    /// All there are; as many as the queue has room for
+    /// All there are
     #[arg(long)]
     all: bool,
 }
@@ -234,21 +234,21 @@ fn not_a_lease() -> String {
 
 const ENQ_EXAMPLES: &str = "\
 Each line of stdin is a message; an empty line is an empty message. The server numbers a producer's
-messages from 0 and takes each once. Told at the end: how many are stored, how many it had already, and
-the number of the next.
+messages from 0 and takes each once. Told at the end: how many are stored, how many it had already,
+and the number of the next.
 
 Examples:
-  udp-client HOST:PORT ENQ < lines                                as a producer of no name
-  udp-client HOST:PORT ENQ --producer me < lines                  after what `me` has put before
-  udp-client HOST:PORT ENQ --producer me --sequence 0 < lines     from the first line on: lines that
-                                                                  are there are skipped
-  udp-client HOST:PORT ENQ --producer me --end < lines            and `me` may be forgotten
+  udp-client HOST:PORT ENQ < lines                             as a producer of no name
+  udp-client HOST:PORT ENQ --producer me < lines               after what `me` has put before
+  udp-client HOST:PORT ENQ --producer me --sequence 0 < lines  what is there of these is skipped
+  udp-client HOST:PORT ENQ --producer me --end < lines         and `me` may be forgotten
 To a sink each line is a JSON object with msg and feed_time.";
 
 const DEQ_EXAMPLES: &str = "\
-Messages go to stdout, a line each, and the lease to stderr. Until it ends they are yours; finish them
-with ACK, give them back with NAK. What is neither goes to the next who asks, and after five times to
-the dead letters. No message in time is exit code 1.
+Messages go to stdout, a line each, and the lease to stderr; --json keeps apart messages that hold
+line ends. Until the lease ends they are yours; finish them with ACK, give them back with NAK. What
+is neither goes to the next who asks, and after five times to the dead letters. No message in time
+is exit code 1.
 
 Examples:
   udp-client HOST:PORT DEQ --messages 10 --lease 60
@@ -258,9 +258,9 @@ Examples:
     udp-client HOST:PORT ACK \"$(jq -r .lease <<<\"$taken\")\"";
 
 const ACK_HELP: &str = "\
-Told for each lease: finished; finished late (the lease had ended, and nobody was first); finished by
-another attempt, or forgotten; never given by this server. The last two are exit code 1. Asked twice,
-the answer is the same.";
+Told for each lease: finished; finished late (the lease had ended, and nobody was first); finished
+by another attempt, or forgotten; never given by this server. The last two are exit code 1. Asked
+twice, the answer is the same.";
 
 const NAK_HELP: &str = "\
 Without --quiet and --dead it counts as a failed attempt: the messages go to the next who asks, the
