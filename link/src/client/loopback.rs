@@ -32,7 +32,11 @@ struct Queue {
 
 impl Queue {
     fn new(node: u64) -> Self {
-        Self { server: Server::new(node, node, ServerLimits::default()), answers: VecDeque::new() }
+        Self::with_limits(node, ServerLimits::default())
+    }
+
+    fn with_limits(node: u64, limits: ServerLimits) -> Self {
+        Self { server: Server::new(node, node, limits), answers: VecDeque::new() }
     }
 }
 
@@ -117,13 +121,15 @@ impl Machine for OldQueue {
 struct Feeder {
     producer: Producer,
     total: u64,
+    /// How many digits each number has at the least.
+    digits: usize,
     /// Whether it tells the queue that its feed has ended; one that starts after that would begin anew.
     ends: bool,
 }
 
 impl Feeder {
     fn new(nonce: u64, total: u64, ends: bool) -> Self {
-        Self { producer: Producer::new(producer_plan(0xfeed, nonce)), total, ends }
+        Self { producer: Producer::new(producer_plan(0xfeed, nonce)), total, digits: 1, ends }
     }
 }
 
@@ -156,7 +162,7 @@ impl Machine for Feeder {
     fn poll_transmit(&mut self, now: Now, bytes: &mut Vec<u8>) -> Option<Transmit> {
         while self.producer.room() && self.producer.next_sequence() < self.total {
             let number = self.producer.next_sequence();
-            self.producer.push(now, number.to_string().as_bytes(), None).unwrap();
+            self.producer.push(now, format!("{number:0width$}", width = self.digits).as_bytes(), None).unwrap();
         }
         if self.ends && self.producer.next_sequence() >= self.total {
             self.producer.end();
@@ -327,10 +333,15 @@ const LONG: Duration = Duration::from_hours(2);
 
 /// A feeder, a queue and a sink, until the queue is empty and the sink has nothing open.
 fn check_edge(seed: u64, weather: Weather, total: u64) -> Duration {
+    check_edge_with(seed, weather, Queue::new(seed + 1), Feeder::new(seed, total, true))
+}
+
+fn check_edge_with(seed: u64, weather: Weather, queue: Queue, feeder: Feeder) -> Duration {
+    let total = feeder.total;
     let mut net = Net::new(seed);
     net.set_weather(weather);
-    let queue = net.add(Queue::new(seed + 1), &[(PORT, address(1))]);
-    let feeder = net.add(Feeder::new(seed, total, true), &[(PORT, address(2))]);
+    let queue = net.add(queue, &[(PORT, address(1))]);
+    let feeder = net.add(feeder, &[(PORT, address(2))]);
     let sink = net.add(Sink::new(seed, address(1)), &[(PORT, address(3))]);
     let is_over = |net: &Net| {
         let ledger = net.node::<Queue>(queue).server.ledger();
@@ -361,6 +372,32 @@ fn an_edge_in_the_worst_weather() {
     (0..100).for_each(|seed| {
         check_edge(seed, WORSE, 150);
     });
+}
+
+#[test]
+fn a_queue_smaller_than_a_batch_gets_batches_that_fit() {
+    for seed in 0..20 {
+        let mut feeder = Feeder::new(seed, 500, true);
+        feeder.producer = Producer::new(ProducerPlan { datagram_bytes_max: 65_507, ..producer_plan(1, seed) });
+        let limits = ServerLimits { messages_max: 7, ..ServerLimits::default() };
+        let took = check_edge_with(seed, Weather::calm(), Queue::with_limits(seed + 1, limits), feeder);
+        assert!(took < Duration::from_secs(5), "seed {seed}: {took:?}");
+        // So few bytes that a batch of small messages is bounded by them.
+        let limits = ServerLimits { bytes_max: ServerLimits::BYTES_MAX_LEAST, ..limits };
+        let queue = Queue::with_limits(seed + 1, limits);
+        check_edge_with(seed, Weather::drawn(seed, &BAD), queue, Feeder::new(seed, 100, true));
+    }
+}
+
+#[test]
+fn the_longest_messages_pass_where_datagrams_are_small_and_room_is_little() {
+    for seed in 0..20 {
+        let mut feeder = Feeder::new(seed, 30, true);
+        feeder.digits = protocol::link::MESSAGE_BYTES_MAX;
+        let bytes_max = ServerLimits::BYTES_MAX_LEAST;
+        let limits = ServerLimits { datagram_bytes_max: 1_200, bytes_max, ..ServerLimits::default() };
+        check_edge_with(seed, Weather::drawn(seed, &BAD), Queue::with_limits(seed + 1, limits), feeder);
+    }
 }
 
 #[test]
