@@ -218,6 +218,14 @@ impl Edge {
         }
     }
 
+    /// Which node the queue is, if it has said so.
+    pub(crate) fn peer_node(&self) -> Option<u64> {
+        match self {
+            Self::Link(producer) => producer.peer_node(),
+            Self::FlatOut(_) => None,
+        }
+    }
+
     /// Why it has given up, if it has.
     pub(crate) fn failed(&self) -> Option<Failure> {
         match self {

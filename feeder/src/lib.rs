@@ -263,9 +263,15 @@ impl Feeder {
     }
 
     fn handle_answer(&mut self, now: Now, from: SocketAddr, datagram: &[u8]) {
-        let before = self.edge.tally();
+        let (before, node) = (self.edge.tally(), self.edge.peer_node());
         self.edge.handle_datagram(now, datagram);
         let after = self.edge.tally();
+        if node.is_some() && self.edge.peer_node() != node {
+            let confirmed = after.confirmed;
+            tracing::warn!(
+                "The queue at {from} has been started anew: of {confirmed} messages that were confirmed, it has none; going on behind them"
+            );
+        }
         if after.bad() > before.bad() {
             return self.log_bad(now, from);
         }

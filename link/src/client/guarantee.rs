@@ -76,14 +76,13 @@ impl fmt::Display for Failure {
             Self::Floor { asked, given } => {
                 write!(f, "the peer speaks the verbs of 2016 only, which give {given}; {asked} was asked for")
             }
-            Self::Fenced { epoch: 0 } => write!(
-                f,
-                "another run of this feed has come to its end: nothing is missing, start again to feed it once more"
-            ),
+            Self::Fenced { epoch: 0 } => {
+                write!(f, "another run of this feed has come to its end meanwhile: start again to feed it once more")
+            }
             Self::Fenced { epoch } => {
                 write!(
                     f,
-                    "another run of this feed is going on, and began later (epoch {epoch}): end one of the two, then start again what is missing"
+                    "another run of this feed is going on, and began later (epoch {epoch}): let it finish, or end it and start this one again"
                 )
             }
         }
