@@ -30,10 +30,15 @@ impl Burst {
         let mut places = self.places.iter_mut();
         let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
             std::array::from_fn(|_| IoSliceMut::new(places.next().map_or(&mut [][..], Vec::as_mut_slice)));
-        self.filled = socket.io.try_io(tokio::io::Interest::READABLE, || {
-            socket.state.recv((&socket.io).into(), &mut slices, &mut self.metas)
-        })?;
-        Ok(())
+        let mut filled = 0;
+        let outcome = socket.io.try_io(tokio::io::Interest::READABLE, || {
+            filled = socket.state.recv((&socket.io).into(), &mut slices, &mut self.metas)?;
+            // A burst that is not full has emptied the socket: to say so now saves a look that finds nothing. What comes
+            // from here on makes it readable anew.
+            if filled < BATCH_SIZE { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        self.filled = filled;
+        if filled > 0 { Ok(()) } else { outcome }
     }
 
     /// The datagrams of the burst, in the order in which they came.
