@@ -551,6 +551,29 @@ fn what_answers_nothing_is_counted() {
 }
 
 #[test]
+fn an_answer_fits_in_the_datagram_that_was_asked_for() {
+    const GROWN: u64 = 999_999_999_999;
+    let mut edge = Edge::new(ConsumerPlan { datagram_bytes_max: 1_472, ..plan() });
+    edge.welcome(WELCOME);
+    let mut datagram = Vec::new();
+    assert!(edge.consumer.poll_transmit(edge.now, true, &mut datagram));
+    let Ok((token, Ask::Deq(deq))) = Ask::parse(frame::only(&datagram).unwrap()) else { panic!("no DEQ") };
+    let msg = Msg {
+        delivery: GROWN,
+        lease: Lease { boot: u64::from(u32::MAX), first: GROWN, count: 736, attempt: 5 },
+        low_water: GROWN,
+        generation: 1,
+        node: u64::MAX,
+        origin_us: 9_999_999_999_999_999,
+        finished: &[b'd'; 16],
+        frames: &vec![b'x'; usize::try_from(deq.bytes_max).unwrap()],
+    };
+    datagram.clear();
+    Answer::Msg(msg).push(token.max(1 << 48), &mut datagram);
+    assert!((1_400..=1_472).contains(&datagram.len()), "{}", datagram.len());
+}
+
+#[test]
 fn a_planted_fault_asks_once() {
     let mut edge = Edge::open();
     edge.consumer.plant(Faults { asks_once: true, ..Faults::default() });
