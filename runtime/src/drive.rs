@@ -29,8 +29,9 @@ const LAST_DATAGRAMS: Duration = Duration::from_millis(300);
 /// After so many bytes of datagrams a machine is asked for its answers: so many are in the processor's nearest memory.
 const BYTES_A_TURN: usize = 60_000;
 
-/// How many lines of input a machine is handed before its sockets are looked at again.
-const LINES_A_TURN: usize = 256;
+/// How many lines of input a machine that wants so many is handed before its sockets are looked at again: a few of the
+/// largest datagrams' worth of short lines, and well below a millisecond's work.
+const LINES_A_TURN: usize = 1_024;
 
 /// Outlets a turn's bytes can go to.
 const OUTLETS_MAX: usize = 4;
@@ -107,6 +108,11 @@ pub async fn drive(machine: &mut impl Machine, world: World) -> Result<(), Failu
             turn.machine.handle_stop(clock.now());
             break;
         }
+        if let Some(result) = events.result {
+            turn.machine.handle_result(clock.now(), result);
+            // The next work begins before this thread takes datagrams in and sends, which may take as long.
+            turn.start_work(&mut wait.beside);
+        }
         if events.refused {
             turn.take_refusals(&mut wait.log_limit);
         }
@@ -120,9 +126,6 @@ pub async fn drive(machine: &mut impl Machine, world: World) -> Result<(), Failu
         }
         if let Some(bytes) = events.written {
             turn.machine.handle_written(clock.now(), STDOUT, bytes);
-        }
-        if let Some(result) = events.result {
-            turn.machine.handle_result(clock.now(), result);
         }
         if events.drops {
             turn.read_drops();
