@@ -225,7 +225,7 @@ impl Sources {
     /// Whether the next [`read`](Self::read) may have to wait for bytes: no whole line has been read ahead.
     pub fn may_wait(&self) -> bool {
         let current = self.current().and_then(|index| self.sources.get(index));
-        current.is_some_and(|source| !source.input.buffer().contains(&b'\n'))
+        current.is_some_and(|source| memchr::memchr(b'\n', source.input.buffer()).is_none())
     }
 
     /// Reads one line and leaves its entry in `entry`, or nothing where it has none. `false` once all sources have ended.
