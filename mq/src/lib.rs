@@ -13,7 +13,7 @@ use metrics::Reports;
 use protocol::{
     call::{Call, CallError},
     frame,
-    link::{Answer as LinkAnswer, Ask, LinkError, discovery},
+    link::{Answer as LinkAnswer, Ask, LinkError, discovery, is_garbled_discovery},
     verb::{PutAnswer, Request, message_len},
 };
 
@@ -168,6 +168,7 @@ impl Queue {
             Some(Request::Get) => Answer::Get,
             Some(Request::Size) => match discovery(text) {
                 Some(token) if self.speaks_link => Answer::Welcome { token },
+                None if self.speaks_link && is_garbled_discovery(text) => return Err(CallError::Checksum.into()),
                 _ => Answer::Size,
             },
             None => return Err(LinkError::UnknownVerb),
@@ -445,6 +446,6 @@ mod tests {
         let (token, welcome) = protocol::link::Welcome::parse(&answer).unwrap();
         assert_eq!((token, welcome.node, welcome.size, welcome.batch_messages_max), (42, 7, 0, 1_000));
         let garbled = b"218SIZE:?v2 c=f23aa2ae r=42";
-        assert_eq!(ask(&mut queue, garbled), Some(b"0".to_vec()), "a SIZE like any");
+        assert_eq!((ask(&mut queue, garbled), queue.counts().bad_checksum), (None, 1));
     }
 }

@@ -638,11 +638,17 @@ pub fn push_discovery(token: u64, out: &mut Vec<u8>) {
     push_sealed(DISCOVERY, &format!(" r={token}"), out);
 }
 
-/// The token of a SIZE that asks whether the server speaks the link. `None` of any other, or one garbled on its way: that
-/// is a SIZE like any.
+/// The token of a SIZE that asks whether the server speaks the link. `None` of any other, or one garbled on its way.
 pub fn discovery(text: &[u8]) -> Option<u64> {
     let (head, rest) = unseal(text)?;
     decimal(rest.strip_prefix(b" r=").filter(|_| head == DISCOVERY.as_bytes())?)
+}
+
+/// Whether a SIZE was such a question before one of its bytes was changed on its way. A plain size would be a wrong answer to
+/// it, so it gets none.
+pub fn is_garbled_discovery(text: &[u8]) -> bool {
+    let asks = |rest: &[u8]| rest.starts_with(b"?v2 c=") || rest.windows(3).any(|field| field == b" r=");
+    text.strip_prefix(b"SIZE:").is_some_and(asks) && discovery(text).is_none()
 }
 
 impl Welcome {
@@ -818,6 +824,7 @@ mod tests {
         assert_eq!(crate::verb::Request::parse(&datagram), Ok(crate::verb::Request::Size));
         let text = frame::only(&datagram).unwrap().to_vec();
         assert_eq!(discovery(&text), Some(42));
+        assert!(![&text[..], b"SIZE", b"SIZE:", b"SIZE:?", b"SIZE:r=1"].into_iter().any(is_garbled_discovery));
         let welcome = Welcome {
             size: 3,
             node: 0xfeed,
@@ -841,6 +848,7 @@ mod tests {
                 text
             };
             let (text, answer) = (garbled(&text), garbled(&answer));
+            assert!(!text.starts_with(b"SIZE:") || discovery(&text).is_some() || is_garbled_discovery(&text));
             // In hexadecimal digits upper case means the same.
             assert!(at >= text.len() || discovery(&text).is_none_or(|token| token == 42), "{}", text.escape_ascii());
             assert!(Welcome::parse(&answer).is_none_or(|read| read == (42, welcome)), "{}", answer.escape_ascii());

@@ -27,7 +27,7 @@ use metrics::Reports;
 use protocol::{
     call::{Call, CallError},
     frame,
-    link::{Ask, Durability, LinkError, discovery},
+    link::{Ask, Durability, LinkError, discovery, is_garbled_discovery},
     verb::{PutAnswer, Request, message_len},
 };
 
@@ -163,6 +163,7 @@ impl Sink {
             Some(Request::Size) => {
                 let said = match discovery(text) {
                     Some(token) => Said::Welcome { token, node: self.node },
+                    None if is_garbled_discovery(text) => return Err(CallError::Checksum.into()),
                     None => Said::Size,
                 };
                 let has_room = self.answers.say(from, said);

@@ -1,8 +1,8 @@
 //! Learns what a peer speaks. The one question that every server since 2016 answers and that costs no message is
 //! `SIZE:`; what stands behind the colon makes a newer server introduce itself.
 //!
-//! A newer server's answer has a checksum, and is believed. A plain size has none, and a newer server gives it, too, if the
-//! question was garbled on its way; so one plain size is not believed.
+//! A newer server's answer has a checksum, and is believed. A plain size has none, and a newer server may give it, too, if
+//! the question was garbled beyond recognition; so one plain size is not believed.
 
 use std::time::Duration;
 
