@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Old peers: a queue and a ping-pong worker in another language, written from docs/protocol.md alone.
 
-    old_peer.py queue                        a queue at a free port, which it tells on stderr
+    old_peer.py queue [PORT]                 a queue at this port, or a free one, which it tells on stderr
     old_peer.py pong HOST:PORT HOST:PORT     takes from the first queue, puts into the second
 """
 
@@ -26,10 +26,10 @@ def text_of(datagram):
     return text
 
 
-def queue():
+def queue(port="0"):
     messages = deque()
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.bind(("127.0.0.1", 0))
+    sock.bind(("127.0.0.1", int(port)))
     print("listening on %s:%d" % sock.getsockname(), file=sys.stderr, flush=True)
     while True:
         datagram, client = sock.recvfrom(DATAGRAM_BYTES_MAX)

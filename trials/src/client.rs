@@ -6,9 +6,12 @@ use std::{
     sync::atomic::{AtomicU16, Ordering},
 };
 
-use protocol::frame;
+use protocol::{
+    frame,
+    link::{Answer, Ask},
+};
 
-use crate::{PATIENCE, wait_for};
+use crate::{Ledger, PATIENCE, wait_for};
 
 /// A socket that speaks with one peer, or hears anybody.
 #[derive(Debug)]
@@ -77,6 +80,21 @@ impl Client {
         let answer = self.receive();
         let answer = frame::only(&answer).unwrap_or_else(|error| panic!("{}: {error}", answer.escape_ascii()));
         String::from_utf8(answer.to_vec()).unwrap()
+    }
+
+    /// What a server tells of itself: its counters by name.
+    #[track_caller]
+    pub fn stat(&self) -> Ledger {
+        let mut request = Vec::new();
+        Ask::Stat.push(1, &mut request);
+        self.send(&request);
+        let answer = self.receive();
+        let parsed = frame::only(&answer).map(Answer::parse);
+        let Ok(Ok((1, Answer::Done { body, .. }))) = parsed else {
+            panic!("no answer to STAT: {}", answer.escape_ascii())
+        };
+        let mut stat: serde_json::Value = serde_json::from_slice(body).unwrap();
+        Ledger::from_json(stat.get_mut("ledger").unwrap().take())
     }
 
     /// Puts a message and waits until the queue has it.

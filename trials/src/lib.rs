@@ -6,8 +6,9 @@
 //! something is the case, and fails when that takes longer than [`PATIENCE`].
 //!
 //! Beside the programs, the trials need `bash` and `env` of the GNU coreutils for the demos' scripts, and `python3` for the
-//! old peers. Two environment variables make them larger: `WEIR_MARKET_DATA` names a folder with the market data of 2016
-//! (without it, the demo's data is used), `WEIR_FLOOD` says how many random datagrams each node is to survive.
+//! old peers. Three environment variables make them larger: `WEIR_MARKET_DATA` names a folder with the market data of 2016
+//! (without it, the demo's data is used), `WEIR_FLOOD` says how many random datagrams each node is to survive, `WEIR_KILLS` how
+//! many processes of the tree are to be killed.
 #![expect(
     clippy::disallowed_methods,
     clippy::missing_panics_doc,

@@ -76,6 +76,18 @@ impl ReportSocket {
 pub struct Ledger(BTreeMap<String, u64>);
 
 impl Ledger {
+    /// From an object whose members are numbers.
+    pub(crate) fn from_json(ledger: serde_json::Value) -> Self {
+        Self(serde_json::from_value(ledger).unwrap())
+    }
+
+    /// Of a queue: fails the trial unless every message is accounted for.
+    #[track_caller]
+    pub fn assert_balanced(&self) {
+        let places = ["ready", "leased", "done", "dead", "discarded", "popped"];
+        assert_eq!(self.count("accepted"), self.sum(&places), "{:?}", self.0);
+    }
+
     /// One counter.
     #[track_caller]
     pub fn count(&self, name: &str) -> u64 {
