@@ -89,6 +89,7 @@ const MESSAGE_BYTES: usize = 128;
 
 fn measure(args: &Args) -> Result<(), Failed> {
     let n = args.messages;
+    let has = Installed::look(args.peers);
     let mut table = Table::new(args.runs, &args.only);
     table.head();
     let one = "raw: one message a datagram";
@@ -109,7 +110,6 @@ fn measure(args: &Args) -> Result<(), Failed> {
     let [.., old] = old;
     table.row("feeder -> mq -> consumer", &[plain], || pipeline::feeder_through(n))?;
 
-    let has = Installed::look(args.peers);
     let redis = "redis lists: LPUSH x128 -> BLMPOP 500";
     let moved = "redis lists, reliably: -> LMOVE x500, DEL";
     let (core, stream) = ("nats core: nothing confirmed", "nats stream in memory: confirmed, acked");
