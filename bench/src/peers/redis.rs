@@ -11,7 +11,7 @@ use crate::{
     table::Rate,
 };
 
-/// Values a push, and pushes on their way: the fastest of 32 to 1,000 and of 1 to 64 here.
+/// Values a push, and pushes on their way.
 const VALUES_A_PUSH: u64 = 128;
 const PUSHES_UNDER_WAY: usize = 16;
 

@@ -2,8 +2,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use link::{Guarantee, MESSAGE_BYTES_MAX, Producer, ProducerPlan, SendLimits};
+use link::{Guarantee, Producer, ProducerPlan, SendLimits};
 use machine::{Machine, Now, Outlet, Port, STDOUT, Transmit};
+use protocol::link::MESSAGE_BYTES_MAX;
 use serde::Serialize;
 
 use super::{End, told::Told};
