@@ -82,7 +82,6 @@ pub(crate) fn function(place: usize, stage: &Stage, applied_again: Arc<AtomicU64
             return Err(unknown());
         }
         if !seen.insert(message.to_vec()) {
-            println!("AGAIN stage {place} {}", String::from_utf8_lossy(message));
             applied_again.fetch_add(1, Ordering::Relaxed);
         }
         let value = u128::from(text.number);

@@ -89,17 +89,15 @@ impl Graph {
         let nodes = self.places.len() - 1;
         troubles.faults += 1;
         match trouble {
-            Trouble::Kill { node, down } => {
-                let mortal: Vec<usize> = (0..nodes).filter(|place| self.may_die(number, *place)).collect();
-                let Some(&place) = mortal.get(node % mortal.len().max(1)) else { return };
-                troubles.kills += 1;
-                ends_at(down, Begin(place));
-                self.kill(place);
-            }
-            Trouble::Pause { node, lasts } => {
-                ends_at(lasts, Resume(node % nodes));
-                self.net.pause(self.places[node % nodes].id);
-            }
+            Trouble::Kill { node, down } => match self.one_of(node, |place| self.may_die(number, place)) {
+                Some(place) => {
+                    troubles.kills += 1;
+                    ends_at(down, Begin(place));
+                    self.kill(place);
+                }
+                None => self.pause(node, |place| ends_at(down, Resume(place))),
+            },
+            Trouble::Pause { node, lasts } => self.pause(node, |place| ends_at(lasts, Resume(place))),
             Trouble::Part { path, both_ways, lasts } => {
                 let path = path % self.paths.len();
                 let (one, other) = self.paths[path];
@@ -124,10 +122,25 @@ impl Graph {
         }
     }
 
+    /// The place that a number stands for, among those that fit.
+    fn one_of(&self, number: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
+        let fitting: Vec<usize> = (0..self.places.len()).filter(|place| fits(*place)).collect();
+        fitting.get(number.checked_rem(fitting.len())?).copied()
+    }
+
+    fn pause(&mut self, node: usize, then: impl FnOnce(usize)) {
+        let place = self.one_of(node, |place| self.net.state(self.places[place].id) == State::Up);
+        if let Some(place) = place {
+            self.net.pause(self.places[place].id);
+            then(place);
+        }
+    }
+
     /// Whether a promise outlives the death of this node now.
     fn may_die(&self, fault: usize, place: usize) -> bool {
-        use Promise::{AtLeastOnce, AtMostOnce, ExactlyOnce, InOrder, QueuesForget};
+        use Promise::{AtLeastOnce, AtMostOnce, InOrder, QueuesForget};
         let promise = self.options.promise;
+        let is_early = 2 * fault < self.options.faults.len();
         let is_alive = matches!(self.net.state(self.places[place].id), State::Up | State::Paused);
         let may = match self.places[place].role {
             // A feeder that has told its queue that all is fed has ended: who starts it again feeds all again.
@@ -137,8 +150,8 @@ impl Graph {
                     && self.fed(place) < self.options.messages_each
             }
             // The later messages show what the deaths before them have left behind.
-            Role::Queue(_) => promise == QueuesForget && 2 * fault < self.options.faults.len(),
-            Role::Worker(..) => matches!(promise, ExactlyOnce | AtLeastOnce | QueuesForget | AtMostOnce),
+            Role::Queue(_) => promise == QueuesForget && is_early,
+            Role::Worker(..) => promise != InOrder && (promise != QueuesForget || !is_early),
             Role::Sink => promise == AtLeastOnce,
             Role::Clerk => false,
         };
