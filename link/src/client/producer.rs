@@ -121,6 +121,8 @@ pub struct Producer {
     /// How often it has taken its place back, and until when it may.
     takes_back: u64,
     takes_back_until: Option<Duration>,
+    /// The epoch that has taken its place for good, if the peer is still the one that gave it its own.
+    fenced_by: Option<u64>,
     ending: bool,
     /// When to ask for the end, and the first token that did.
     end_at: Duration,
@@ -168,6 +170,7 @@ impl Producer {
             held_back: false,
             takes_back: 0,
             takes_back_until: None,
+            fenced_by: None,
             ending: false,
             end_at: Duration::ZERO,
             end_from: None,
@@ -374,6 +377,12 @@ impl Producer {
             return;
         }
         let is_known = self.peer.is_some_and(|peer| identity(peer) == identity(welcome));
+        if let Some(epoch) = self.fenced_by.take()
+            && is_known
+        {
+            self.stage = Stage::Failed(Failure::Fenced { epoch });
+            return;
+        }
         if is_known && self.epoch.is_some() {
             self.stage = Stage::Open;
             return self.go_back();
@@ -525,8 +534,12 @@ impl Producer {
                 self.give_way(now, epoch);
             }
             Stage::Open | Stage::Discovering(_) if self.is_of_this_epoch(token) => {
-                if epoch != 0 {
+                if epoch != 0 && self.may_take_back(now) {
                     self.give_way(now, epoch);
+                } else if epoch != 0 {
+                    // Or its epoch was the word of a peer that has gone since: see what this one is.
+                    self.fenced_by = Some(epoch);
+                    self.discover(now);
                 } else if self.ending && self.outbox.is_empty() {
                     // It has all, and has forgotten us: that is the end.
                     self.stage = Stage::Ended;
@@ -546,9 +559,13 @@ impl Producer {
         self.stage = Stage::Opening { from, ask_at: now + after.clamp(FULL_REST_MAX, REFUSED_REST_MAX), asked: 0 };
     }
 
+    fn may_take_back(&self, now: Duration) -> bool {
+        self.takes_back < TAKES_BACK_MAX && self.takes_back_until.is_none_or(|until| now < until)
+    }
+
     /// Another process has begun after this one, it seems.
     fn give_way(&mut self, now: Duration, epoch: u64) {
-        if epoch == 0 || self.takes_back >= TAKES_BACK_MAX || self.takes_back_until.is_some_and(|until| now >= until) {
+        if epoch == 0 || !self.may_take_back(now) {
             self.stage = Stage::Failed(Failure::Fenced { epoch });
             return;
         }

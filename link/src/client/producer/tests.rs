@@ -341,8 +341,22 @@ fn another_process_takes_over() {
     let token = edge.sent()[0].0;
     edge.wait(5_000);
     edge.answer(token, &Answer::Fenced { epoch: 2 });
+    edge.welcome(WELCOME);
     assert_eq!(edge.producer.failed(), Some(Failure::Fenced { epoch: 2 }));
     assert!(edge.sent().is_empty() && edge.producer.poll_timeout().is_none() && !edge.producer.room());
+}
+
+#[test]
+fn an_epoch_of_a_peer_that_has_gone_since_is_asked_for_anew() {
+    // OPENED was late: it is from before the peer was started anew, and the OPEN has reached that one, too.
+    let mut edge = Edge::open();
+    edge.push(1);
+    let token = edge.sent()[0].0;
+    edge.wait(5_000);
+    edge.answer(token, &Answer::Fenced { epoch: 9 });
+    edge.welcome(Welcome { node: 0xb, boot: 2, ..WELCOME });
+    edge.opened(9, 0, 1_000);
+    assert_eq!(edge.sent_texts(), ["enq e9 0+1"]);
 }
 
 #[test]
@@ -366,6 +380,7 @@ fn a_late_open_of_the_process_before_does_not_end_this_one() {
     edge.push(1);
     let token = edge.sent()[0].0;
     edge.answer(token, &Answer::Fenced { epoch: 6 });
+    edge.welcome(WELCOME);
     assert_eq!(edge.producer.failed(), Some(Failure::Fenced { epoch: 6 }), "that one lives");
 }
 
