@@ -55,3 +55,13 @@ fn a_machine_does_not_use_the_runtime() {
         assert!(!text.contains("runtime::"), "{} speaks of the runtime", library.display());
     }
 }
+
+#[test]
+fn no_program_plants_faults() {
+    for program in PROGRAMS {
+        let main = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(program).join("src/main.rs");
+        let text = std::fs::read_to_string(&main).unwrap();
+        let plants = ["plant(", "with_fault("].into_iter().find(|call| text.contains(call));
+        assert_eq!(plants, None, "{}", main.display());
+    }
+}
