@@ -25,6 +25,7 @@ pub mod python;
 mod report;
 mod reporter;
 mod reports;
+mod standing;
 
 pub use bins::{Bins, Bound};
 pub use hdrhistogram::Histogram;
@@ -33,3 +34,4 @@ pub use members::{NAME_BYTES_MAX, SECOND_MAX};
 pub use report::{Report, ReportError, Weir};
 pub use reporter::{Identity, PERIOD_MAX, PERIOD_MIN, Reporter};
 pub use reports::{LogOrder, Reports};
+pub use standing::{Doing, EDGES_MAX, Edge, EdgeFlow, Share};

@@ -33,6 +33,10 @@ pub(crate) fn count<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error>
     Count::deserialize(from).map(|Count(count)| count)
 }
 
+pub(crate) fn some_count<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    Ok(Option::deserialize(from)?.map(|Count(count)| count))
+}
+
 /// Counts under keys of any kind.
 pub(crate) fn counts<'de, D, K>(from: D) -> Result<BTreeMap<K, u64>, D::Error>
 where
@@ -90,11 +94,18 @@ pub(crate) fn time<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> 
 }
 
 pub(crate) fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    let name = String::deserialize(from)?;
+    short(String::deserialize(from)?)
+}
+
+pub(crate) fn some_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Option::deserialize(from)?.map(short).transpose()
+}
+
+fn short<E: serde::de::Error>(name: String) -> Result<String, E> {
     if name.len() <= NAME_BYTES_MAX {
         return Ok(name);
     }
-    Err(D::Error::custom(format_args!("a name of {} bytes; at most {NAME_BYTES_MAX}", name.len())))
+    Err(E::custom(format_args!("a name of {} bytes; at most {NAME_BYTES_MAX}", name.len())))
 }
 
 /// As much of `name` as a report carries.

@@ -15,6 +15,7 @@ use crate::{
     bins::Bins,
     histogram::{self, HistogramError},
     members, python,
+    standing::{Edge, Share},
 };
 
 /// What a node counted in (t0, t1]. The four measures are `None` when nothing happened.
@@ -62,6 +63,15 @@ pub struct Weir {
     /// Where it listens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<SocketAddr>,
+    /// `queue`, `worker`, `sink` or `feeder`.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "members::some_name")]
+    pub kind: Option<String>,
+    /// By which name its clients know it: the `nd` of its discovery, in hexadecimal digits. Only of a queue or a sink.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "members::some_name")]
+    pub node: Option<String>,
+    /// Which of its lives this is. Only of a queue or a sink.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "members::some_count")]
+    pub boot: Option<u64>,
     /// The latencies in nanoseconds as an HDR histogram, V2 serialisation in base64; absent when there were none, and
     /// from a report that would not fit otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,6 +87,16 @@ pub struct Weir {
     pub ledger: BTreeMap<String, u64>,
     /// How things stand at t1, by name.
     pub gauges: BTreeMap<String, f64>,
+    /// The node's edges as a client: the outputs in their order, and the inputs. At most [`EDGES_MAX`](crate::EDGES_MAX)
+    /// from a node of ours.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub edges: Vec<Edge>,
+    /// How many more there are.
+    #[serde(deserialize_with = "members::count", skip_serializing_if = "is_zero")]
+    pub edges_left_out: u64,
+    /// What the period was spent on, if the node says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
     /// Members of a later version.
     #[serde(flatten)]
     pub others: Map<String, Value>,
@@ -148,8 +168,9 @@ impl Report {
     }
 
     fn shed_weir(&mut self) {
-        if let Some(Weir { uptime_s, address, .. }) = self.weir {
-            self.weir = Some(Weir { uptime_s, address, ..Weir::default() });
+        if let Some(Weir { uptime_s, address, kind, node, boot, share, .. }) = self.weir.take() {
+            let (kind, node) = (kind.map(members::cut), node.map(members::cut));
+            self.weir = Some(Weir { uptime_s, address, kind, node, boot, share, ..Weir::default() });
         }
     }
 
@@ -257,6 +278,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::EdgeFlow;
 
     /// The report that the documents of 2016 show.
     const SAMPLE: &str = r#"{"t0": 1458195068.309974, "t1": 1458195070.3131151, "func": "Marketspread", "VUID": "NTg2ODIx", "latency_time": {"0.000100000 s": 0.13107776641845703, "0.001000000 s": 0.033399105072021484}, "latency_count": {"0.000100000 s": 2449, "0.001000000 s": 227}, "throughput_in": {"1458195069": 1507, "1458195070": 1169}, "throughput_out": {"1458195069": 1507, "1458195070": 1169}}"#;
@@ -410,6 +432,59 @@ mod tests {
         report.vuid = "\u{1}".repeat(50_000);
         assert!(report.to_datagram().len() <= DATAGRAM_BYTES_MAX);
         assert_eq!(Report::parse(&report.to_datagram()).unwrap().vuid.len(), 1_000);
+    }
+
+    #[test]
+    fn edges_and_shares_are_read_with_the_same_tolerance() {
+        let weir = r#"{"kind": "worker", "node": "1f", "boot": 3.0, "share": {"busy": 0.5, "blocked": 0.25, "idle": 0.25},
+            "edges": [
+                {"dir": "out", "index": 0, "peer": "127.0.0.1:10001", "node": "ab", "guarantee": "exactly-once",
+                 "sent": 7, "confirmed": 5.0, "waits": true, "new": 1},
+                {"dir": "out", "index": 1, "peer": "[::1]:5000", "sent": 7},
+                {"dir": "in", "index": 0, "peer": "127.0.0.1:10000", "taken": 9, "finished": null}
+            ], "edges_left_out": 2, "depth_of_joy": [1]}"#;
+        let report = parse(&with("weir", weir));
+        let read = report.weir.as_ref().unwrap();
+        assert_eq!((read.kind.as_deref(), read.node.as_deref(), read.boot), (Some("worker"), Some("1f"), Some(3)));
+        let flows: Vec<EdgeFlow> = read.edges.iter().map(|edge| edge.flow).collect();
+        assert_eq!(
+            flows,
+            [
+                EdgeFlow::Out { sent: 7, confirmed: Some(5), waits: true },
+                EdgeFlow::Out { sent: 7, confirmed: None, waits: false },
+                EdgeFlow::In { taken: 9, finished: None },
+            ]
+        );
+        assert_eq!((read.edges_left_out, read.share.map(|share| share.blocked)), (2, Some(0.25)));
+        assert_eq!(read.others.keys().collect::<Vec<_>>(), ["depth_of_joy"]);
+        assert_eq!(Report::parse(&report.to_datagram()).unwrap(), report);
+        for bad in [
+            r#"{"edges": [{"dir": "up", "index": 0, "peer": "127.0.0.1:1", "sent": 1}]}"#,
+            r#"{"edges": [{"dir": "out", "index": 0, "peer": "127.0.0.1:1", "sent": -1}]}"#,
+            r#"{"edges": [{"dir": "out", "index": 0, "peer": "nowhere", "sent": 1}]}"#,
+            r#"{"share": {"busy": 1}}"#,
+            r#"{"boot": -1}"#,
+        ] {
+            assert!(verdict(&with("weir", bad)).starts_with("not a report: "), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_a_hub_joins_by_is_shed_last() {
+        let mut report =
+            parse(&with("weir", r#"{"kind": "queue", "node": "1f", "boot": 3, "ledger": {"accepted": 1}}"#));
+        report.weir.as_mut().unwrap().edges = (0..1_000)
+            .map(|index| Edge {
+                flow: EdgeFlow::In { taken: 1, finished: None },
+                index,
+                peer: "127.0.0.1:10000".parse().unwrap(),
+                node: None,
+                guarantee: None,
+            })
+            .collect();
+        let read = Report::parse(&report.to_datagram()).unwrap().weir.unwrap();
+        assert_eq!((read.edges.len(), read.ledger.len()), (0, 0));
+        assert_eq!((read.kind.as_deref(), read.node.as_deref(), read.boot), (Some("queue"), Some("1f"), Some(3)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::{
     histogram::{Latencies, Taken},
     members,
     report::{Report, Weir},
+    standing::{Doing, EDGES_MAX, Edge, Spent},
 };
 
 /// The shortest period. A shorter one would make a node do little else than report.
@@ -33,6 +34,9 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct Reporter {
     identity: Identity,
+    kind: Option<&'static str>,
+    /// The node's name for its clients, and its boot.
+    server: Option<(u64, u64)>,
     period: Duration,
     opened: Now,
     due: Duration,
@@ -40,6 +44,8 @@ pub struct Reporter {
     throughput_out: Throughput,
     bins: Tally,
     latencies: Latencies,
+    edges: Vec<Edge>,
+    spent: Spent,
 }
 
 impl Reporter {
@@ -52,6 +58,8 @@ impl Reporter {
                 func: members::cut(identity.func),
                 address: identity.address,
             },
+            kind: None,
+            server: None,
             period,
             opened: now,
             due: now.since_start.saturating_add(period),
@@ -59,7 +67,26 @@ impl Reporter {
             throughput_out: Throughput::default(),
             bins: Tally::default(),
             latencies: Latencies::default(),
+            edges: Vec::new(),
+            spent: Spent::default(),
         }
+    }
+
+    /// What every report says of the node from now on: what kind it is (`queue`, `worker`, `sink`, `feeder`) and, of one
+    /// that clients know by a name, that name and the boot.
+    pub fn introduce(&mut self, kind: &'static str, server: Option<(u64, u64)>) {
+        self.kind = Some(kind);
+        self.server = server;
+    }
+
+    /// The node's edges for the next report. Those beyond [`EDGES_MAX`] are left out, and counted there.
+    pub fn set_edges(&mut self, edges: Vec<Edge>) {
+        self.edges = edges;
+    }
+
+    /// From `now` on the node does this. A node that never says so has no [`Share`](crate::Share) in its reports.
+    pub fn go_on(&mut self, now: Now, doing: Doing) {
+        self.spent.go_on(now.since_start, doing);
     }
 
     /// Which node it is.
@@ -123,6 +150,10 @@ impl Reporter {
     pub fn close(&mut self, now: Now, ledger: &[(&'static str, u64)], gauges: &[(&'static str, f64)]) -> Report {
         let (sums, counts) = self.bins.take();
         let Taken { encoded, below, above } = self.latencies.take();
+        let share = self.spent.take(self.opened.since_start, now.since_start);
+        let mut edges = std::mem::take(&mut self.edges);
+        let edges_left_out = edges.len().saturating_sub(EDGES_MAX) as u64;
+        edges.truncate(EDGES_MAX);
         let report = Report {
             t0: self.period_start(now).as_secs_f64(),
             t1: now.epoch_seconds(),
@@ -136,6 +167,12 @@ impl Reporter {
                 version: env!("CARGO_PKG_VERSION").into(),
                 uptime_s: now.since_start.as_secs_f64(),
                 address: self.identity.address,
+                kind: self.kind.map(str::to_owned),
+                node: self.server.map(|(node, _)| format!("{node:x}")),
+                boot: self.server.map(|(_, boot)| boot),
+                edges,
+                edges_left_out,
+                share,
                 latency_hdr: encoded,
                 latency_below: below,
                 latency_above: above,
@@ -224,7 +261,7 @@ impl Throughput {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Histogram, empty_histogram};
+    use crate::{EdgeFlow, Histogram, Share, empty_histogram};
 
     const EPOCH_MS: u64 = 1_458_195_068_250;
 
@@ -258,6 +295,30 @@ mod tests {
              \"ledger\": {\"accepted\": 0}, \"gauges\": {\"depth\": 0.0}}}"
                 .replace("VERSION", env!("CARGO_PKG_VERSION"))
         );
+    }
+
+    fn edge(index: u64) -> Edge {
+        let flow = EdgeFlow::Out { sent: u64::MAX - 1, confirmed: Some(u64::MAX - 1), waits: true };
+        let peer = "[2001:db8:2001:db8:2001:db8:2001:db8]:10000".parse().unwrap();
+        Edge { flow, index, peer, node: Some("f".repeat(16)), guarantee: Some("exactly-once".to_owned()) }
+    }
+
+    #[test]
+    fn what_a_node_says_of_itself_is_in_its_report() {
+        let mut reporter = reporter(SECOND);
+        reporter.introduce("queue", Some((0xab_cdef, 7)));
+        reporter.go_on(at(250), Doing::Blocked);
+        reporter.go_on(at(750), Doing::Busy);
+        reporter.set_edges((0..70).map(edge).collect());
+        let sent = reporter.close(at(1_000), &[], &[]).to_datagram();
+        let weir = Report::parse(&sent).unwrap().weir.unwrap();
+        assert_eq!((weir.kind.as_deref(), weir.node.as_deref(), weir.boot), (Some("queue"), Some("abcdef"), Some(7)));
+        assert_eq!(weir.share, Some(Share { busy: 0.25, blocked: 0.5, idle: 0.25 }));
+        assert_eq!((weir.edges.len(), weir.edges_left_out), (EDGES_MAX, 6));
+        assert_eq!(weir.edges.last(), Some(&edge(63)));
+        let next = reporter.close(at(2_000), &[], &[]).weir.unwrap();
+        assert_eq!((next.edges.len(), next.edges_left_out), (0, 0));
+        assert_eq!(next.share, Some(Share { busy: 1.0, blocked: 0.0, idle: 0.0 }));
     }
 
     #[test]
@@ -349,6 +410,20 @@ mod tests {
         assert_eq!(report.throughput_in.as_ref().map(BTreeMap::len), Some(601));
         assert_eq!(report.histogram().unwrap().unwrap().len(), 6_000);
         assert!(sent.len() <= protocol::DATAGRAM_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_report_of_many_edges_keeps_its_histogram() {
+        let mut reporter = reporter(SECOND);
+        for n in 0..100_000 {
+            reporter.record_latency(Duration::from_micros(n));
+        }
+        reporter.set_edges((0..100).map(edge).collect());
+        let ledger: Vec<String> = (0..40).map(|n| format!("a_counter_of_this_length_{n}")).collect();
+        let mut report = reporter.close(at(1_000), &[], &[]);
+        let weir = report.weir.as_mut().unwrap();
+        weir.ledger = ledger.into_iter().map(|name| (name, u64::MAX)).collect();
+        assert!(Report::parse(&report.to_datagram()).unwrap().histogram().unwrap().is_some());
     }
 
     #[test]
