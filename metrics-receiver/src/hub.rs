@@ -1,8 +1,8 @@
-//! A report as the JSON that the hub of 2016 takes by POST; from a node of ours with more members, after those of 2016.
+//! A report as the JSON that the hub of 2016 takes by POST; of a node of ours with the whole report, after the members of 2016.
 
 use std::collections::BTreeMap;
 
-use metrics::{Bins, Report, Weir, python};
+use metrics::{Bins, Report, python};
 use protocol::text;
 use serde::{Serialize, Serializer};
 
@@ -13,17 +13,13 @@ struct Body<'a> {
     t0: f64,
     topics: Topics<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    func: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    weir: Option<&'a Weir>,
+    report: Option<&'a Report>,
 }
 
 #[derive(Serialize)]
 struct Topics<'a> {
     latency_bins: PerBound<'a>,
     throughput_out: PerSecond<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    throughput_in: Option<PerSecond<'a>>,
 }
 
 /// Counts by bound, as Python writes a float: `1e-05`, `0.0001`, `1.0`, `inf`.
@@ -59,10 +55,8 @@ pub fn hub_body(report: &Report) -> Option<Vec<u8>> {
         topics: Topics {
             latency_bins: PerBound(report.latency_count.as_ref()),
             throughput_out: PerSecond(report.throughput_out.as_ref()),
-            throughput_in: is_ours.then_some(PerSecond(report.throughput_in.as_ref())),
         },
-        func: is_ours.then_some(&report.func),
-        weir: report.weir.as_ref(),
+        report: is_ours.then_some(report),
     };
     let body = python::to_vec(&body);
     debug_assert!(body.is_ok(), "all keys are texts");
@@ -113,8 +107,10 @@ mod tests {
             &idle.replace("null", r#"null, "weir": {"version": "0.1.0", "ledger": {"accepted": 7}, "new": [1]}"#),
             Some(concat!(
                 r#"{"pipeline_key": "S", "t1": 2.0, "t0": 1.0, "#,
-                r#""topics": {"latency_bins": {}, "throughput_out": {}, "throughput_in": {}}, "func": "Sink", "#,
-                r#""weir": {"version": "0.1.0", "uptime_s": 0.0, "ledger": {"accepted": 7}, "gauges": {}, "new": [1]}}"#,
+                r#""topics": {"latency_bins": {}, "throughput_out": {}}, "#,
+                r#""report": {"t0": 1.0, "t1": 2.0, "func": "Sink", "VUID": "S", "latency_time": null, "#,
+                r#""latency_count": null, "throughput_in": null, "throughput_out": null, "#,
+                r#""weir": {"version": "0.1.0", "uptime_s": 0.0, "ledger": {"accepted": 7}, "gauges": {}, "new": [1]}}}"#,
             )),
         );
     }
