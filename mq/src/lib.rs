@@ -9,7 +9,7 @@ use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use link::{Fault, Ledger, Refused, Server, ServerLimits};
 use machine::{LogLimit, Machine, Now, Port, Transmit};
-use metrics::Reports;
+use metrics::{Doing, Reports};
 use protocol::{
     call::{Call, CallError},
     frame,
@@ -77,8 +77,32 @@ pub struct Queue {
     counts: Counts,
     answers: VecDeque<(SocketAddr, Answer)>,
     reports: Reports,
+    fullness: Fullness,
     bad_limit: LogLimit,
     full_limit: LogLimit,
+}
+
+/// Full is a queue that has refused messages, until it takes one or one leaves it.
+#[derive(Debug, Default)]
+struct Fullness {
+    is_full: bool,
+    /// How many had been refused, and how many had been taken or had left, when it was last looked at.
+    refused: u64,
+    moved: u64,
+}
+
+impl Fullness {
+    fn look(&mut self, ledger: &Ledger) {
+        let refused = ledger.refused_messages_max + ledger.refused_bytes_max;
+        // What is in the queue has come and not gone.
+        let moved = (2 * ledger.accepted).saturating_sub(ledger.ready + ledger.leased);
+        if refused > self.refused {
+            self.is_full = true;
+        } else if moved > self.moved {
+            self.is_full = false;
+        }
+        (self.refused, self.moved) = (refused, self.moved.max(moved));
+    }
 }
 
 /// To a request of 2016, or for what the node knows. The link's other answers wait in the server.
@@ -99,7 +123,8 @@ impl Queue {
 
     /// With a planted fault, for tests.
     #[doc(hidden)]
-    pub fn with_fault(node: u64, limits: Limits, reports: Reports, fault: Option<Fault>) -> Self {
+    pub fn with_fault(node: u64, limits: Limits, mut reports: Reports, fault: Option<Fault>) -> Self {
+        reports.reporter.introduce("queue", Some((node, link::boot_in_memory(node))));
         let Limits { messages_max, bytes_max } = limits;
         let server_limits = ServerLimits { messages_max, bytes_max, ..ServerLimits::default() };
         Self {
@@ -110,6 +135,7 @@ impl Queue {
             counts: Counts::default(),
             answers: VecDeque::new(),
             reports,
+            fullness: Fullness::default(),
             bad_limit: LogLimit::default(),
             full_limit: LogLimit::default(),
         }
@@ -214,7 +240,9 @@ impl Queue {
     /// Counts what has gone through since this was last done.
     fn note_flow(&mut self, now: Now) {
         let flow = self.server.take_flow();
+        self.fullness.look(&self.server.ledger());
         let reporter = &mut self.reports.reporter;
+        reporter.go_on(now, if self.fullness.is_full { Doing::Blocked } else { Doing::Idle });
         reporter.count_all_in(now, flow.accepted);
         reporter.count_all_out(now, flow.delivered);
         for (waited, messages) in flow.waited {
@@ -258,7 +286,7 @@ impl Queue {
     fn gauges(&self, now: Now) -> Vec<(&'static str, f64)> {
         let own = [
             ("depth", self.len() as f64),
-            ("messages_max", self.limits.messages_max as f64),
+            ("depth_max", self.limits.messages_max as f64),
             ("bytes_max", self.limits.bytes_max as f64),
         ];
         own.into_iter().chain(self.server.gauges(now).named()).collect()
@@ -338,7 +366,7 @@ impl Machine for Queue {
 
 #[cfg(test)]
 mod tests {
-    use metrics::{Identity, LogOrder};
+    use metrics::{Identity, LogOrder, Report, Share};
 
     use super::*;
 
@@ -405,6 +433,38 @@ mod tests {
         assert_eq!(
             check(small, &[("PUT:a", stored), ("PUT:b", stored), ("PUT:c", Some("FULL"))]).counts().refused_bytes_max,
             1
+        );
+    }
+
+    #[test]
+    fn its_report_says_who_it_is_and_how_long_it_was_full() {
+        let to = Transmit { port: METRICS, to: SocketAddr::from(([127, 0, 0, 1], 5001)) };
+        let identity = Identity { vuid: "Q".into(), func: "Messagequeue".into(), address: None };
+        let reports = Reports::new(identity, LogOrder::TimeFirst, Duration::from_secs(1), Some(to), NOW);
+        let mut queue = Queue::new(7 << 32, Limits { messages_max: 1, ..ROOMY }, reports);
+        let mut datagram = Vec::new();
+        for (ms, request) in [(0, "SIZE"), (100, "PUT:a"), (200, "PUT:b"), (300, "PUT:b"), (700, "GET"), (800, "PUT:b")]
+        {
+            let now = Now { since_start: Duration::from_millis(ms), ..NOW };
+            frame::push(request.as_bytes(), &mut datagram).unwrap();
+            queue.handle_datagram(now, CLIENTS, SocketAddr::from(([127, 0, 0, 1], 9)), &datagram);
+            datagram.clear();
+            while queue.poll_transmit(now, &mut datagram).is_some() {
+                datagram.clear();
+            }
+        }
+        let end = Now { since_start: Duration::from_secs(1), ..NOW };
+        queue.handle_timeout(end);
+        assert_eq!(queue.poll_transmit(end, &mut datagram), Some(to));
+        let weir = Report::parse(&datagram).unwrap().weir.unwrap();
+        assert_eq!(
+            (weir.kind.as_deref(), weir.node.as_deref(), weir.boot),
+            (Some("queue"), Some("700000000"), Some(7))
+        );
+        assert_eq!(weir.share, Some(Share { busy: 0.0, blocked: 0.5, idle: 0.5 }));
+        assert_eq!(
+            (weir.gauges["depth"].to_bits(), weir.gauges["depth_max"].to_bits()),
+            (1_f64.to_bits(), 1_f64.to_bits())
         );
     }
 

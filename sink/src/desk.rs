@@ -40,7 +40,7 @@ impl Desk {
 
     fn take_one(&mut self, now: Now, message: &[u8], measured: &mut u64) -> Result<(), Fault> {
         let record = Record::parse(message)?;
-        match self.printer.print(record.msg.ok_or(Fault::NoMsg)?)? {
+        match self.printer.print(now.since_start, record.msg.ok_or(Fault::NoMsg)?)? {
             Messages::Printed => self.counts.printed += 1,
             Messages::Silenced => self.counts.silenced += 1,
         }

@@ -34,6 +34,7 @@ use protocol::{
 use answers::{Answers, Asker, Said};
 use desk::Desk;
 pub use fault::Fault;
+use printer::UNWRITTEN_MAX;
 
 /// Where messages come in, and are answered.
 pub const INPUT: Port = Port(0);
@@ -121,7 +122,8 @@ impl Sink {
 
     /// With a planted fault, for tests.
     #[doc(hidden)]
-    pub fn with_fault(node: u64, messages: Messages, reports: Reports, fault: Option<link::Fault>) -> Self {
+    pub fn with_fault(node: u64, messages: Messages, mut reports: Reports, fault: Option<link::Fault>) -> Self {
+        reports.reporter.introduce("sink", Some((node, link::boot_in_memory(node))));
         Self {
             node,
             desk: Desk::new(messages, reports),
@@ -149,7 +151,7 @@ impl Sink {
         if Call::is_one(text) {
             let (token, ask) = Ask::parse(text)?;
             if ask == Ask::Stat {
-                let body = link::stat(self.node, link::boot_in_memory(self.node), &self.ledger(), &self.gauges());
+                let body = link::stat(self.node, link::boot_in_memory(self.node), &self.ledger(), &self.gauges(now));
                 let has_room = self.answers.say(from, Said::Stat { token, body });
                 self.desk.counts.unsent += u64::from(!has_room);
                 return Ok(());
@@ -220,7 +222,7 @@ impl Sink {
     }
 
     fn close_report(&mut self, now: Now) {
-        let (ledger, gauges) = (self.ledger(), self.gauges());
+        let (ledger, gauges) = (self.ledger(), self.gauges(now));
         self.desk.reports.close(now, &ledger, &gauges);
     }
 
@@ -262,9 +264,12 @@ impl Sink {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a gauge is read by people")]
-    fn gauges(&self) -> [(&'static str, f64); 5] {
+    fn gauges(&self, now: Now) -> [(&'static str, f64); 7] {
+        let oldest_age = self.desk.printer.oldest().map(|at| now.since_start.saturating_sub(at));
         [
-            ("unwritten", self.desk.printer.unwritten() as f64),
+            ("depth", self.desk.printer.unwritten() as f64),
+            ("depth_max", UNWRITTEN_MAX as f64),
+            ("oldest_age_s", oldest_age.unwrap_or_default().as_secs_f64()),
             ("answers_held", self.answers.held() as f64),
             ("producers", self.intake.producers() as f64),
             ("held_bytes", self.intake.held_bytes() as f64),
@@ -481,7 +486,11 @@ mod tests {
         assert_eq!(bins, [("0.000001000 s".to_owned(), 1), ("1.000000000 s".to_owned(), 1)]);
         assert_eq!(report.throughput_in.unwrap()[&NOW_S], 2);
         assert_eq!(report.throughput_out.unwrap()[&NOW_S], 2);
-        let ledger = report.weir.unwrap().ledger;
+        let weir = report.weir.unwrap();
+        assert_eq!((weir.kind.as_deref(), weir.node.as_deref(), weir.boot), (Some("sink"), Some("7"), Some(1)));
+        // What was given out has not been written: three lines, for a second.
+        assert_eq!(["depth", "oldest_age_s"].map(|name| weir.gauges[name].to_bits()), [3_f64, 1.0].map(f64::to_bits));
+        let ledger = weir.ledger;
         let counts = ["received", "printed", "not_json", "no_feed_time", "future_feed_time"].map(|name| ledger[name]);
         assert_eq!(counts, [4, 3, 1, 1, 1]);
     }

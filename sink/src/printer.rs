@@ -1,6 +1,6 @@
 //! Messages become lines, and the printer knows how much of them has been written.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use serde_json::value::RawValue;
 
@@ -17,14 +17,25 @@ const UNWRITTEN_BYTES_MAX: u64 = 64 << 20;
 pub(crate) struct Printer {
     messages: Messages,
     lines: String,
-    /// How many messages there are in `lines`.
+    /// How many messages there are in `lines`, and when the first of them came.
     lines_count: u64,
+    lines_since: Duration,
     /// How many bytes have been given out, and how many of them have been written.
     given: u64,
     written: u64,
-    /// What has been given out and not written: where each part of it ends, and how many messages it has.
-    parts: VecDeque<(u64, u64)>,
+    /// What has been given out and not written.
+    parts: VecDeque<Part>,
     parts_count: u64,
+}
+
+/// What was given out at once.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    /// Where it ends, in bytes since the start.
+    end: u64,
+    messages: u64,
+    /// When the first of them came.
+    since: Duration,
 }
 
 impl Printer {
@@ -33,6 +44,7 @@ impl Printer {
             messages,
             lines: String::new(),
             lines_count: 0,
+            lines_since: Duration::ZERO,
             given: 0,
             written: 0,
             parts: VecDeque::new(),
@@ -41,13 +53,16 @@ impl Printer {
     }
 
     /// Takes a message; whether it becomes a line.
-    pub(crate) fn print(&mut self, msg: &RawValue) -> Result<Messages, Fault> {
+    pub(crate) fn print(&mut self, now: Duration, msg: &RawValue) -> Result<Messages, Fault> {
         let start = self.lines.len();
         let pushed = line::push(msg, &mut self.lines);
         if pushed.is_ok() {
             tracing::info!("{}", self.lines.get(start..).unwrap_or_default().trim_end_matches('\n'));
         }
         if pushed.is_ok() && self.messages == Messages::Printed {
+            if self.lines_count == 0 {
+                self.lines_since = now;
+            }
             self.lines_count += 1;
         } else {
             self.lines.truncate(start);
@@ -63,7 +78,7 @@ impl Printer {
         bytes.extend_from_slice(self.lines.as_bytes());
         self.given += self.lines.len() as u64;
         self.lines.clear();
-        self.parts.push_back((self.given, self.lines_count));
+        self.parts.push_back(Part { end: self.given, messages: self.lines_count, since: self.lines_since });
         self.parts_count += std::mem::take(&mut self.lines_count);
         true
     }
@@ -71,8 +86,8 @@ impl Printer {
     /// So many bytes have been written in all.
     pub(crate) fn handle_written(&mut self, bytes: u64) {
         self.written = self.written.max(bytes);
-        while let Some((_, count)) = self.parts.pop_front_if(|(end, _)| *end <= self.written) {
-            self.parts_count -= count;
+        while let Some(part) = self.parts.pop_front_if(|part| part.end <= self.written) {
+            self.parts_count -= part.messages;
         }
     }
 
@@ -91,6 +106,12 @@ impl Printer {
         self.parts_count + self.lines_count
     }
 
+    /// When the oldest message came that is not written.
+    pub(crate) fn oldest(&self) -> Option<Duration> {
+        let given = self.parts.front().map(|part| part.since);
+        given.or((self.lines_count > 0).then_some(self.lines_since))
+    }
+
     /// How many messages there is room for.
     pub(crate) fn room(&self) -> u64 {
         if self.mark().saturating_sub(self.written) >= UNWRITTEN_BYTES_MAX {
@@ -105,7 +126,11 @@ mod tests {
     use super::*;
 
     fn print(printer: &mut Printer, json: &str) {
-        printer.print(serde_json::from_str(json).unwrap()).unwrap();
+        print_at(printer, 0, json);
+    }
+
+    fn print_at(printer: &mut Printer, second: u64, json: &str) {
+        printer.print(Duration::from_secs(second), serde_json::from_str(json).unwrap()).unwrap();
     }
 
     #[test]
@@ -126,6 +151,24 @@ mod tests {
         assert!(printer.give(&mut bytes));
         printer.handle_written(7);
         assert_eq!((printer.has_written(printer.mark()), printer.unwritten()), (true, 0));
+    }
+
+    #[test]
+    fn the_oldest_is_the_first_that_is_not_written() {
+        let mut printer = Printer::new(Messages::Printed);
+        let oldest = |printer: &Printer| printer.oldest().map(|at| at.as_secs());
+        assert_eq!(oldest(&printer), None);
+        print_at(&mut printer, 1, "1");
+        print_at(&mut printer, 2, "2");
+        assert_eq!(oldest(&printer), Some(1));
+        printer.give(&mut Vec::new());
+        print_at(&mut printer, 3, "3");
+        assert_eq!(oldest(&printer), Some(1));
+        printer.handle_written(4);
+        assert_eq!(oldest(&printer), Some(3));
+        printer.give(&mut Vec::new());
+        printer.handle_written(6);
+        assert_eq!(oldest(&printer), None);
     }
 
     #[test]

@@ -243,7 +243,7 @@ fn a_sink_tells_all_that_it_counts() {
     let told = bench.ask(&Ask::Stat);
     let expected = "OK a=1 n=0\n{\"node\":\"a\",\"boot\":1,\"ledger\":{\"received\":2,\"printed\":1,";
     assert!(told.starts_with(expected), "{told}");
-    for part in [r#""not_json":1,"#, r#""bad_checksum":0,"#, r#""kernel_drops":0},"#, r#""gauges":{"unwritten":1,"#] {
+    for part in [r#""not_json":1,"#, r#""bad_checksum":0,"#, r#""kernel_drops":0},"#, r#""gauges":{"depth":1,"#] {
         assert!(told.contains(part), "{part} in {told}");
     }
 }
