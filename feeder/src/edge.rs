@@ -1,9 +1,10 @@
 //! The way to the queue: the link, which finds out what the queue speaks, or the verbs of 2016 without waiting for anything.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use link::{Failure, Guarantee, Producer, ProducerPlan, PutEdge, Window};
+use link::{Failure, Guarantee, PeerCounts, Producer, ProducerPlan, PutEdge, Window};
 use machine::Now;
+use metrics::EdgeFlow;
 use protocol::{frame, link::Durability, verb::Request};
 
 use crate::{Format, fix};
@@ -232,6 +233,29 @@ impl Edge {
             Self::Link(producer) => producer.failed(),
             Self::FlatOut(_) => None,
         }
+    }
+
+    /// The edge as it is told of in reports; `waits` if more could leave than does.
+    pub(crate) fn told(&self, peer: SocketAddr, waits: bool) -> metrics::Edge {
+        let PeerCounts { sent, confirmed } = match self {
+            Self::Link(producer) => producer.peer_counts(),
+            Self::FlatOut(edge) => {
+                let put = edge.put.counts();
+                PeerCounts { sent: put.sent, confirmed: put.confirmed }
+            }
+        };
+        metrics::Edge {
+            flow: EdgeFlow::Out { sent, confirmed: Some(confirmed), waits },
+            index: 0,
+            peer,
+            node: self.peer_node().map(|node| format!("{node:x}")),
+            guarantee: self.negotiated().map(|guarantee| guarantee.as_str().to_owned()),
+        }
+    }
+
+    /// Whether pushed messages wait for the window, for credit or for a full queue.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self, Self::Link(producer) if producer.is_waiting())
     }
 
     /// Whether a full queue holds messages back.

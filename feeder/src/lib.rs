@@ -24,7 +24,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use link::{Failure, Guarantee};
 use machine::{LogLimit, Machine, Now, Outlet, Port, STDOUT, Transmit};
-use metrics::{Reports, python};
+use metrics::{Doing, Reports, python};
 
 pub use edge::Delivery;
 pub use entry::{BadRow, Entry};
@@ -185,7 +185,8 @@ pub struct Feeder {
 
 impl Feeder {
     /// A feeder that has sent nothing.
-    pub fn new(plan: Plan, reports: Reports) -> Self {
+    pub fn new(plan: Plan, mut reports: Reports) -> Self {
+        reports.reporter.introduce("feeder", None);
         Self {
             edge: Edge::new(&plan.delivery),
             pacer: Pacer::new(plan.pace),
@@ -427,9 +428,21 @@ impl Feeder {
         if !self.said_last {
             self.said_last = true;
             let ledger = self.ledger();
+            self.reports.reporter.set_edges(vec![self.told_edge()]);
             self.reports.close(now, &ledger, &self.gauges());
             Reports::log_ledger(&ledger);
         }
+    }
+
+    fn told_edge(&self) -> metrics::Edge {
+        self.edge.told(self.plan.queue, self.is_held_back())
+    }
+
+    /// Whether there is something to send that the queue does not take now. The pace holds back, too, but nobody has to
+    /// look for that.
+    fn is_held_back(&self) -> bool {
+        let waits = self.held.len() > 0 && !self.edge.may_push() && !self.is_resuming();
+        self.phase != Phase::Stopped && (waits || self.edge.is_waiting())
     }
 
     /// The counters by name, cumulative since the node started.
@@ -516,6 +529,7 @@ impl Machine for Feeder {
         self.now = now;
         self.edge.handle_timeout(now);
         if self.reports.is_due(now) {
+            self.reports.reporter.set_edges(vec![self.told_edge()]);
             self.reports.close(now, &self.ledger(), &self.gauges());
         }
     }
@@ -536,6 +550,7 @@ impl Machine for Feeder {
         if self.send(now, bytes) {
             return Some(Transmit { port: QUEUE, to: self.plan.queue });
         }
+        self.reports.reporter.go_on(now, if self.is_held_back() { Doing::Blocked } else { Doing::Idle });
         if self.is_done() {
             self.say_last(now);
         }

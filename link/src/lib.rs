@@ -15,7 +15,7 @@ mod server;
 
 pub use client::{
     Batch, Consumer, ConsumerCounts, ConsumerPlan, Failure, Faults, Guarantee, Input, MessageTooLong, Notice, Outcome,
-    OutputId, Producer, ProducerCounts, ProducerPlan, SendLimits, UnknownGuarantee,
+    OutputId, PeerCounts, Producer, ProducerCounts, ProducerPlan, SendLimits, UnknownGuarantee,
 };
 pub use get::{GetEdge, GetLimits};
 pub use put::{PutCounts, PutEdge, Window};

@@ -2,10 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use link::{Consumer, ConsumerPlan, GetLimits, Guarantee, Producer, ProducerPlan, SendLimits};
+use link::{Batch, Consumer, ConsumerPlan, GetLimits, Guarantee, Producer, ProducerPlan, SendLimits};
 use machine::LogLimit;
 
-use crate::{applied::AppliedMessages, route::mix};
+use crate::{account::InputAccount, applied::AppliedMessages, route::mix};
 
 /// How many PUTs may wait for their answers at each output that speaks the verbs of 2016 only.
 const PUTS_MAX: u64 = 128;
@@ -37,6 +37,7 @@ pub(crate) struct Input {
     pub(crate) peer: SocketAddr,
     pub(crate) consumer: Consumer,
     pub(crate) applied: AppliedMessages,
+    pub(crate) account: InputAccount,
     /// The guarantee that was last told to the log.
     told: Option<Guarantee>,
 }
@@ -62,7 +63,21 @@ impl Input {
             floor: plan.floor,
             old,
         });
-        Self { peer, consumer, applied: AppliedMessages::default(), told: None }
+        Self { peer, consumer, applied: AppliedMessages::default(), account: InputAccount::default(), told: None }
+    }
+
+    /// The next batch, if one is here.
+    pub(crate) fn next_batch(&mut self) -> Option<Batch> {
+        let batch = self.consumer.next_batch()?;
+        self.account.take(&batch);
+        Some(batch)
+    }
+
+    /// Takes in what the queue has said of batches that have ended.
+    pub(crate) fn take_notices(&mut self) {
+        while let Some(notice) = self.consumer.poll_notice() {
+            self.account.handle_notice(notice);
+        }
     }
 
     /// Whether it is known to speak the verbs of 2016 only.

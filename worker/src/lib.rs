@@ -10,6 +10,7 @@
 //!
 //! When an output waits for its queue, no more messages are asked for.
 
+mod account;
 mod applied;
 mod apply;
 mod edges;
@@ -22,7 +23,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use functions::{Function, Outputs, Refusal};
 use link::{Batch, ConsumerCounts, GetLimits, OutputId, ProducerCounts, PutCounts};
 use machine::{LogLimit, Machine, Now, Port, Transmit, Work, WorkResult};
-use metrics::Reports;
+use metrics::{Doing, Reports};
 use protocol::text;
 
 use apply::{Applied, Fate, Task, apply_one};
@@ -130,6 +131,8 @@ pub struct Worker {
     outputs: Vec<Output>,
     /// Which of them each output of the plan is: several may be one queue.
     targets: Vec<(usize, SocketAddr)>,
+    /// How many bare datagrams have left for each of them.
+    sent_bare: Vec<u64>,
     output_kind: OutputKind,
     route: Route,
     on_error: OnError,
@@ -166,7 +169,8 @@ struct Unfinished {
 
 impl Worker {
     /// A worker that has not asked yet.
-    pub fn new(plan: Plan, function: Function, reports: Reports) -> Self {
+    pub fn new(plan: Plan, function: Function, mut reports: Reports) -> Self {
+        reports.reporter.introduce("worker", None);
         let mut peers: Vec<SocketAddr> = Vec::new();
         for peer in &plan.inputs {
             if !peers.contains(peer) {
@@ -187,6 +191,7 @@ impl Worker {
             });
             targets.push((place, peer));
         }
+        let sent_bare = vec![0; outputs.len()];
         if plan.output_kind == OutputKind::Socket {
             outputs.clear();
         }
@@ -198,6 +203,7 @@ impl Worker {
             next_input: 0,
             outputs,
             targets,
+            sent_bare,
             output_kind: plan.output_kind,
             route: plan.route,
             on_error: plan.on_error,
@@ -283,7 +289,7 @@ impl Worker {
             for place in turns {
                 let Some(input) = self.inputs.get_mut(place) else { continue };
                 if may_begin || input.is_old() {
-                    begun = input.consumer.next_batch().map(|batch| (place, batch));
+                    begun = input.next_batch().map(|batch| (place, batch));
                 }
                 if begun.is_some() {
                     break;
@@ -345,7 +351,9 @@ impl Worker {
                     self.refuse(now, message, &refusal);
                     if let Some(input) = self.inputs.get_mut(place) {
                         let reason = reason(&refusal);
-                        input.consumer.bury(now, batch.id, offset, &reason);
+                        if input.consumer.bury(now, batch.id, offset, &reason) {
+                            input.account.give_back_one(batch.id);
+                        }
                         input.applied.refuse(offset, reason);
                     }
                 }
@@ -353,7 +361,9 @@ impl Worker {
                     given.by_ref().take(count).for_each(drop);
                     self.note_panic(message);
                     if let Some(input) = self.inputs.get_mut(place) {
-                        input.consumer.fail_one(now, batch.id, offset, "the function panicked");
+                        if input.consumer.fail_one(now, batch.id, offset, "the function panicked") {
+                            input.account.give_back_one(batch.id);
+                        }
                         input.applied.remove(offset);
                     }
                 }
@@ -375,9 +385,11 @@ impl Worker {
     /// A message came again. If it was refused, the queue has not heard of that.
     fn skip(&mut self, now: Now, place: usize, batch: &Batch, offset: u64) {
         self.counts.skipped += 1;
-        let Some(Input { consumer, applied, .. }) = self.inputs.get_mut(place) else { return };
-        if let Some(reason) = applied.refusal(offset) {
-            consumer.bury(now, batch.id, offset, reason);
+        let Some(Input { consumer, applied, account, .. }) = self.inputs.get_mut(place) else { return };
+        if let Some(reason) = applied.refusal(offset)
+            && consumer.bury(now, batch.id, offset, reason)
+        {
+            account.give_back_one(batch.id);
         }
     }
 
@@ -388,7 +400,7 @@ impl Worker {
         }
         if let Some(input) = self.inputs.get_mut(place) {
             input.consumer.finish(now, batch.id);
-            while input.consumer.poll_notice().is_some() {}
+            input.take_notices();
             input.consumer.recycle(batch.frames);
         }
     }
@@ -396,6 +408,8 @@ impl Worker {
     fn process(&mut self, now: Now, message: &[u8]) {
         self.counts.received += 1;
         self.reports.reporter.count_in(now);
+        // Until the outputs are taken out, when the time is looked at again.
+        self.reports.reporter.go_on(now, Doing::Busy);
         self.given.clear();
         let Self { function: Some(function), given, .. } = self else { return };
         match apply_one(function, message, given) {
@@ -518,6 +532,7 @@ impl Worker {
                     self.waiting.pop_front();
                     if is_sent && self.output_kind == OutputKind::Socket {
                         self.counts.sent += 1;
+                        self.sent_bare.get_mut(edge).into_iter().for_each(|sent| *sent += 1);
                         return Some(peer);
                     }
                 }
@@ -570,9 +585,7 @@ impl Worker {
             }
             !is_done
         });
-        for input in inputs {
-            while input.consumer.poll_notice().is_some() {}
-        }
+        inputs.iter_mut().for_each(Input::take_notices);
     }
 
     fn send(&mut self, now: Now, bytes: &mut Vec<u8>) -> Option<SocketAddr> {
@@ -670,6 +683,22 @@ impl Worker {
         sums
     }
 
+    /// Whether outputs wait that could not be handed over, or a queue has no room for those that were.
+    fn is_held_back(&self) -> bool {
+        self.waiting.len() > 0 || self.outputs.iter().any(|output| output.producer.is_held_back())
+    }
+
+    /// Once all that may leave has left.
+    fn doing(&self) -> Doing {
+        if self.function.is_none() || self.task.is_some() {
+            Doing::Busy
+        } else if self.is_held_back() {
+            Doing::Blocked
+        } else {
+            Doing::Idle
+        }
+    }
+
     /// The counters by name, cumulative since the node started.
     fn ledger(&self) -> Vec<(&'static str, u64)> {
         let counts = self.counts();
@@ -748,6 +777,7 @@ impl Machine for Worker {
             output.producer.handle_timeout(now);
         }
         if self.reports.is_due(now) {
+            self.reports.reporter.set_edges(self.edges());
             self.reports.close(now, &self.ledger(), &self.gauges());
         }
     }
@@ -770,6 +800,7 @@ impl Machine for Worker {
         if let Some(to) = self.ask(now, bytes) {
             return Some(Transmit { port: INPUT, to });
         }
+        self.reports.reporter.go_on(now, self.doing());
         self.reports.poll_transmit(bytes)
     }
 
@@ -813,6 +844,7 @@ impl Machine for Worker {
 
     fn handle_stop(&mut self, now: Now) {
         tracing::info!("Shutting down");
+        self.reports.reporter.set_edges(self.edges());
         self.reports.close_last(now, &self.ledger(), &self.gauges());
     }
 

@@ -1,5 +1,6 @@
 //! A feeder with a queue that speaks the link, in all weathers.
 
+use metrics::EdgeFlow;
 use protocol::link::{Answer, Ask, Sending};
 
 use super::*;
@@ -310,4 +311,75 @@ fn a_queue_with_enough_producers_is_waited_for() {
     Ask::End(Sending { producer: producer.into(), epoch, sequence: 0 }).push(1, &mut end);
     trial.net.send(client, address(QUEUE_HOST), &end);
     assert_eq!((trial.finish(HOUR).confirmed, trial.feeder().missing()), (100, 0));
+}
+
+/// At every moment the queue has at least what the feeder takes for confirmed, and at most what it has sent.
+fn check_edge(feeder: &Feeder, queue: &Queue, node: u64) {
+    let edge = feeder.told_edge();
+    let EdgeFlow::Out { sent, confirmed: Some(confirmed), .. } = edge.flow else { panic!("{edge:?}") };
+    let accepted = queue.counts().accepted;
+    let is_its = edge.node == Some(format!("{node:x}"));
+    assert!(confirmed <= sent, "{edge:?}");
+    assert!(!is_its || (confirmed..=sent).contains(&accepted), "{edge:?}, {accepted} accepted");
+}
+
+#[test]
+fn its_edge_agrees_with_the_queue_at_every_moment() {
+    let mut replaced = 0;
+    for seed in 0..40 {
+        let mut trial = trial(seed, lines(producer(1)), u64::MAX);
+        trial.net.set_weather(rain(seed));
+        trial.feed_lines(2_000);
+        let (feeder, queue) = (trial.feeder, trial.queue);
+        let check = |node| {
+            move |net: &Net| {
+                check_edge(net.node(feeder), net.node(queue), node);
+                net.state(feeder) == NodeState::Up
+            }
+        };
+        let mut node = 1;
+        if !trial.net.run_while(ms(100 + seed * 10), check(node)) && seed % 2 == 1 {
+            trial.net.restart(queue, another_queue(seed));
+            node = (seed + 2) << 40 | 7;
+            replaced += 1;
+        }
+        assert!(trial.net.run_while(HOUR, check(node)), "seed {seed}");
+        let edge = trial.feeder().told_edge();
+        let accepted = trial.counts().accepted;
+        assert_eq!(edge.flow, EdgeFlow::Out { sent: accepted, confirmed: Some(accepted), waits: false }, "seed {seed}");
+        assert!(node != 1 || accepted == 2_000, "seed {seed}: {accepted}");
+    }
+    assert!(replaced > 10, "{replaced}");
+}
+
+#[test]
+fn an_idle_a_held_back_and_an_ended_feeder_report() {
+    let mut trial = trial(1, lines(producer(1)), 100);
+    let mailbox = trial.net.add(Mailbox::default(), &[(Port(0), address(RECEIVER))]);
+    let told = |trial: &Trial| {
+        let datagram = trial.net.node::<Mailbox>(mailbox).received.last().unwrap();
+        let report = Report::parse(&datagram.bytes).unwrap();
+        (report.func, report.weir.unwrap())
+    };
+    trial.run_for(ms(60_100));
+    let (func, weir) = told(&trial);
+    assert_eq!((func.as_str(), weir.kind.as_deref()), ("Feeder", Some("feeder")));
+    assert_eq!(weir.share.map(|share| share.idle.to_bits()), Some(1_f64.to_bits()));
+    trial.feed_lines(150);
+    trial.run_for(ms(120_000));
+    let (_, weir) = told(&trial);
+    assert!(weir.share.unwrap().blocked > 0.99, "{:?}", weir.share);
+    let edge = |weir: &metrics::Weir| (weir.edges.len(), weir.edges[0].flow);
+    let (1, EdgeFlow::Out { sent, confirmed: Some(100), waits: true }) = edge(&weir) else { panic!("{weir:?}") };
+    assert!(sent > 100);
+    assert_eq!((weir.edges[0].peer, weir.edges[0].node.as_deref()), (address(QUEUE_HOST), Some("1")));
+    let client = trial.net.add(Mailbox::default(), &[(Port(0), address(9))]);
+    for _ in 0..60 {
+        trial.net.send(address(9), address(QUEUE_HOST), b"13GET");
+    }
+    trial.finish(ms(10_000));
+    trial.run_for(ms(100));
+    assert_eq!(trial.net.node::<Mailbox>(client).received.len(), 60);
+    let (_, weir) = told(&trial);
+    assert_eq!(edge(&weir), (1, EdgeFlow::Out { sent: 150, confirmed: Some(150), waits: false }));
 }

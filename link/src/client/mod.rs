@@ -29,5 +29,5 @@ pub use consumer::{Consumer, ConsumerCounts, ConsumerPlan, Notice, Outcome};
 pub use faults::Faults;
 pub use guarantee::{Failure, Guarantee, UnknownGuarantee};
 pub use outgoing::{Input, OutputId};
-pub use producer::{MessageTooLong, Producer, ProducerCounts, ProducerPlan};
+pub use producer::{MessageTooLong, PeerCounts, Producer, ProducerCounts, ProducerPlan};
 pub use window::SendLimits;

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{PutCounts, PutEdge, Window};
 
-pub use plan::{MessageTooLong, ProducerCounts, ProducerPlan};
+pub use plan::{MessageTooLong, PeerCounts, ProducerCounts, ProducerPlan};
 
 /// The longest header of an ENQ.
 const HEADER_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - MESSAGE_BYTES_MAX;
@@ -93,6 +93,8 @@ pub struct Producer {
     tokens: Tokens,
     stage: Stage,
     peer: Option<Welcome>,
+    /// This peer's first message: all before it are not this one's to confirm.
+    peer_first: u64,
     /// `None` if one is to be asked for, even if the peer is the same as before.
     epoch: Option<Epoch>,
     resume_at: Option<u64>,
@@ -151,6 +153,7 @@ impl Producer {
             faults: Faults::default(),
             tokens,
             peer: None,
+            peer_first: 0,
             epoch: None,
             resume_at: None,
             first: 0,
@@ -299,6 +302,20 @@ impl Producer {
         ProducerCounts { sent, confirmed: self.counts.confirmed + self.put.counts().confirmed, ..self.counts }
     }
 
+    /// How it stands with the peer that it has now.
+    pub fn peer_counts(&self) -> PeerCounts {
+        if self.peer.is_none() {
+            let PutCounts { sent, confirmed, .. } = self.put.counts();
+            return PeerCounts { sent, confirmed };
+        }
+        PeerCounts { sent: self.outbox.sent_below() - self.peer_first, confirmed: self.confirmed - self.peer_first }
+    }
+
+    /// Whether more was pushed than could be sent yet.
+    pub fn is_waiting(&self) -> bool {
+        self.outbox.has_waiting()
+    }
+
     /// What came of the messages that left on the verbs of 2016.
     pub fn old_counts(&self) -> PutCounts {
         self.put.counts()
@@ -389,6 +406,7 @@ impl Producer {
         }
         if !is_known {
             self.peer = Some(welcome);
+            self.peer_first = self.confirmed;
             self.epoch = None;
         }
         self.stage = Stage::Opening { from: self.tokens.next(), ask_at: now, asked: 0 };
@@ -399,7 +417,7 @@ impl Producer {
         let Some(peer) = self.peer.filter(|_| token >= from && sequence >= self.confirmed) else { return };
         if self.resume_at.is_none() {
             self.resume_at = Some(sequence);
-            (self.first, self.confirmed) = (sequence, sequence);
+            (self.first, self.peer_first, self.confirmed) = (sequence, sequence, sequence);
             self.outbox.start(sequence);
         } else if sequence > self.outbox.sent_below() {
             // Another process has sent in this one's place.

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in what its checks share, too")]
 
+mod accounts;
 mod graphs;
 mod pressure;
 

@@ -40,6 +40,17 @@ impl fmt::Display for MessageTooLong {
 
 impl std::error::Error for MessageTooLong {}
 
+/// How a producer stands with the peer that it has now. What it had sent to another node before is not in it, but for
+/// what is still unconfirmed, which goes to this one. To peers that speak the verbs of 2016 only it is all that it ever
+/// sent by them, for they have no name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PeerCounts {
+    /// Messages sent, each counted once. Never below `confirmed`.
+    pub sent: u64,
+    /// Messages that this peer said it has.
+    pub confirmed: u64,
+}
+
 /// What came of a producer's messages and requests. To a peer that speaks the verbs of 2016 only,
 /// [`Producer::old_counts`](super::Producer::old_counts) says more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
