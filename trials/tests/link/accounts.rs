@@ -1,5 +1,6 @@
 //! Each node's account of what came: in its reports, in its last log line, and where it is a server, when it is asked.
 
+use metrics::{EdgeFlow, Weir};
 use rustix::process::Signal;
 use trials::{Client, Ended, Ledger, Node, ReportSocket, program, wait_until};
 
@@ -54,4 +55,24 @@ fn every_node_gives_account() {
     assert_named(&reports.ledger("SINK"), &["refused_full", "refused_ids", "duplicates", "duplicate_ids", "not_json"]);
     assert_named(&reports.ledger("WORKER"), &["outputs_refused_full", "batches_held_back_full", "leases_lost"]);
     assert_named(&reports.ledger("FEEDER"), &["refused_full", "pushed_back", "resent_batches", "unconfirmed"]);
+    let [of_queue, of_sink, of_worker, of_feeder] =
+        ["QUEUE", "SINK", "WORKER", "FEEDER"].map(|vuid| reports.of(vuid).pop().unwrap().weir.unwrap());
+    let kinds = [&of_queue, &of_sink, &of_worker, &of_feeder].map(|weir| weir.kind.clone().unwrap());
+    assert_eq!(kinds, ["queue", "sink", "worker", "feeder"]);
+    let all = EdgeFlow::Out { sent: 3, confirmed: Some(3), waits: false };
+    assert_joined(&of_feeder, 0, all, &of_queue);
+    assert_joined(&of_worker, 0, all, &of_sink);
+    assert_joined(&of_worker, 1, EdgeFlow::In { taken: 3, finished: Some(3) }, &of_queue);
+    let servers = [(&of_queue, "accepted"), (&of_sink, "batched")];
+    assert_eq!(servers.map(|(weir, name)| weir.ledger[name]), [3, 3]);
+    assert!(of_queue.share.is_some() && of_worker.share.is_some() && of_feeder.share.is_some());
+}
+
+/// This edge of the client leads to that server, by its address and by its node.
+#[track_caller]
+fn assert_joined(client: &Weir, place: usize, flow: EdgeFlow, server: &Weir) {
+    let edge = &client.edges[place];
+    assert_eq!((edge.flow, edge.guarantee.as_deref()), (flow, Some("exactly-once")));
+    assert_eq!((Some(edge.peer), edge.node.is_some()), (server.address, true));
+    assert_eq!(edge.node, server.node);
 }
