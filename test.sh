@@ -15,6 +15,7 @@ need() { # need COMMAND DEBIAN_PACKAGE
 }
 
 need python3 python3 # the old peer in another language
+need npm npm         # the libraries of the hub's page
 cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
 cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 

@@ -27,8 +27,17 @@ finish() {
 trap finish EXIT
 trap 'exit 0' INT TERM
 
+need() { # need COMMAND DEBIAN_PACKAGE
+    command -v "$1" >/dev/null && return
+    echo "Installing $2." >&2
+    local sudo=
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    $sudo apt-get update -qq >&2 && $sudo apt-get install -y -qq "$2" >&2
+}
+
 # The programs: those in the folder that WEIR_BIN names, or this project's, built anew if they are not up to date.
 if [ -z "${WEIR_BIN:-}" ]; then
+    need npm npm # the libraries of the hub's page
     echo "Building the programs; the first time, this takes some minutes." >&2
     programs=(-p mq -p worker -p feeder -p sink -p metrics-receiver -p udp-client)
     WEIR_BIN=$(cd "$project" && cargo build --release --quiet "${programs[@]}" &&
