@@ -49,19 +49,22 @@ pub struct Allow {
 }
 
 impl Allow {
-    /// Whether a datagram from here is heard. Without ranges all are, because only loopback can be listened on then.
-    pub(crate) fn hears(&self, from: SocketAddr) -> bool {
+    /// Whether a peer there is heard. Without ranges all are, because only loopback can be listened on then.
+    pub fn hears(&self, from: SocketAddr) -> bool {
         self.allow.is_empty() || self.allow.iter().any(|range| range.0.contains(&from.ip()))
     }
 
-    /// Whether the node may listen there at all.
-    pub(crate) fn check(&self, address: &Address, bind_to: SocketAddr) -> Result<(), Failure> {
+    /// Whether the node may listen there at all; `danger` says what whoever reaches it could do.
+    ///
+    /// # Errors
+    /// When it would listen off loopback while nobody in particular is allowed.
+    pub fn check(&self, address: &Address, bind_to: SocketAddr, danger: &str) -> Result<(), Failure> {
         if bind_to.ip().is_loopback() || !self.allow.is_empty() {
             return Ok(());
         }
         Err(Failure::usage(format!(
-            "{address} is not on loopback: whoever reaches it could take messages away, and forged requests would make \
-             it send large answers to others; say whom to hear with --allow CIDR, such as --allow 192.168.1.0/24"
+            "{address} is not on loopback: whoever reaches it {danger}; say whom to hear with --allow CIDR, such as \
+             --allow 192.168.1.0/24"
         )))
     }
 }
@@ -92,9 +95,9 @@ mod tests {
     fn off_loopback_a_range_must_be_given() {
         let address: Address = "0.0.0.0:1".parse().unwrap();
         let bind_to = "0.0.0.0:1".parse().unwrap();
-        assert!(Allow::default().check(&address, bind_to).is_err());
-        assert!(allow(&["127.0.0.0/8"]).check(&address, bind_to).is_ok());
-        assert!(Allow::default().check(&address, "127.0.0.2:1".parse().unwrap()).is_ok());
+        assert!(Allow::default().check(&address, bind_to, "").is_err());
+        assert!(allow(&["127.0.0.0/8"]).check(&address, bind_to, "").is_ok());
+        assert!(Allow::default().check(&address, "127.0.0.2:1".parse().unwrap(), "").is_ok());
     }
 
     #[test]

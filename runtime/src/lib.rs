@@ -42,6 +42,7 @@ pub use input::{Closed, Input, LineSender};
 pub use logging::LogGuard;
 pub use outlet::Outlet;
 pub use port::{Runs, UdpPort};
+pub use signals::stopped;
 
 use machine::Now;
 

@@ -17,6 +17,9 @@ use crate::{Address, Failure, allow::Allow};
 /// for processes without privileges; a burst of 128-byte messages costs about 800 bytes each.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
+/// Why a node does not listen off loopback for everybody.
+const DANGER: &str = "could take messages away, and forged requests would make it send large answers to others";
+
 /// Whether datagrams of one length to one peer may cross the kernel together, as one run of segments (GSO and GRO). On
 /// the wire they are datagrams like any other.
 ///
@@ -45,7 +48,7 @@ impl UdpPort {
     /// When the address cannot be had, or is off loopback while nobody in particular is allowed.
     pub async fn listen(address: &Address, runs: Runs, allow: &Allow) -> Result<Self, Failure> {
         let bind_to = address.resolve().await?;
-        allow.check(address, bind_to)?;
+        allow.check(address, bind_to, DANGER)?;
         let socket = Socket::bind(bind_to, runs).map_err(|error| {
             let hint = match error.kind() {
                 io::ErrorKind::AddrInUse => "; another node is there: end it, or choose another --address",

@@ -1,6 +1,10 @@
 //! SIGINT and SIGTERM, heard from a program's first moment on.
 
-use std::{cell::RefCell, io, task::Context};
+use std::{
+    cell::RefCell,
+    io,
+    task::{Context, Poll},
+};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -36,4 +40,18 @@ impl Signals {
 /// Runs a program with signals that are heard already. If they cannot be heard, the driver will say so.
 pub(crate) async fn with<T>(signals: io::Result<Signals>, program: impl Future<Output = T>) -> T {
     HEARD.scope(RefCell::new(signals.ok()), program).await
+}
+
+/// Waits for SIGINT or SIGTERM, for a program that serves without the driver. If they cannot be heard, it waits forever,
+/// and they end the program as they end any other.
+pub async fn stopped() {
+    match Signals::take() {
+        Ok(mut signals) => {
+            std::future::poll_fn(|context| if signals.poll(context) { Poll::Ready(()) } else { Poll::Pending }).await;
+        }
+        Err(error) => {
+            tracing::warn!("Signals are not heard: {error}");
+            std::future::pending::<()>().await;
+        }
+    }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 const LIBRARIES: [&str; 7] = ["protocol", "machine", "link", "metrics", "functions", "runtime", "simnet"];
-const PROGRAMS: [&str; 7] = ["mq", "worker", "feeder", "sink", "metrics-receiver", "udp-client", "spike"];
+const PROGRAMS: [&str; 8] = ["mq", "worker", "feeder", "sink", "metrics-receiver", "hub", "udp-client", "spike"];
 
 /// What each library may depend on within the workspace.
 fn allowed(library: &str) -> &'static [&'static str] {
