@@ -1,0 +1,78 @@
+// What the page knows: the whole state from the stream, then kept up to date by its ticks. Pure.
+
+const EVENTS_KEPT = 300;
+
+/** Before anything was heard. */
+export const empty = () => ({ now: null, version: null, started: null, health: null, hub: null,
+  nodes: new Map(), edges: new Map(), events: [] });
+
+const keyed = (list) => new Map((list ?? []).map((one) => [one.id, one]));
+
+/** A whole state replaces all that was known: after a restart of the hub nothing old stays. */
+export function fromState(state) {
+  return { ...empty(), now: state.now ?? null, version: state.version ?? null, started: state.started ?? null,
+    health: state.health ?? null, hub: state.hub ?? null, nodes: keyed(state.nodes), edges: keyed(state.edges),
+    events: newest([], state.events) };
+}
+
+/** Events by falling number, each once, the newest of them. */
+export function newest(known, more) {
+  const all = new Map(known.map((event) => [event.n, event]));
+  for (const event of more ?? []) all.set(event.n, event);
+  return [...all.values()].sort((a, b) => b.n - a.n).slice(0, EVENTS_KEPT);
+}
+
+function merged(known, changes, gone) {
+  if (!changes?.length && !gone?.length) return known;
+  const after = new Map(known);
+  for (const change of changes ?? []) after.set(change.id, { ...after.get(change.id), ...change });
+  for (const id of gone ?? []) after.delete(id);
+  return after;
+}
+
+/** A tick changes the fields it names and leaves the others as they are. */
+export function withTick(model, tick) {
+  return { ...model, now: tick.now ?? model.now,
+    health: tick.health ? { ...model.health, ...tick.health } : model.health,
+    hub: tick.hub ? { ...model.hub, ...tick.hub } : model.hub,
+    nodes: merged(model.nodes, tick.nodes, tick.gone), edges: merged(model.edges, tick.edges, tick.edges_gone),
+    events: tick.events?.length ? newest(model.events, tick.events) : model.events };
+}
+
+/** Figures that the stream leaves out (ledger, gauges), taken from the list of nodes. */
+export function withDetails(model, nodes) {
+  const known = (nodes ?? []).filter((node) => model.nodes.has(node.id));
+  return { ...model, nodes: merged(model.nodes, known.map(({ id, ledger, gauges, drops }) => (
+    { id, ...(ledger && { ledger }), ...(gauges && { gauges }), ...(drops && { drops }) }))) };
+}
+
+/** A gauge of a node, or null: an absent one is not zero. */
+export const gauge = (node, name) => node?.gauges?.[name] ?? null;
+
+/** A counter of a node's ledger. One that ours does not name never counted anything. */
+export const counter = (node, name) => node?.ledger?.[name] ?? (node?.ours && node.ledger ? 0 : null);
+
+export const sum = (counts) => Object.values(counts ?? {}).reduce((total, value) => total + value, 0);
+
+/** How a node stands, for its mark: silent, bottleneck, harm, waits or live. */
+export function standing(node, health) {
+  if (node.state === 'silent') return 'silent';
+  if ((node.unaccounted ?? 0) > 0) return 'harm';
+  if (health?.bottleneck === node.id) return 'bottleneck';
+  if ((node.share?.blocked ?? 0) > 0.1) return 'waits';
+  return 'live';
+}
+
+/** Each standing's mark and word, so that none is told by colour alone. */
+export const MARKS = {
+  live: ['●', 'live'], waits: ['‖', 'waits'], bottleneck: ['▲', 'bottleneck'], silent: ['◌', 'silent'], harm: ['✖', 'unaccounted'],
+};
+
+/** The node that is shown when none was chosen: where it hurts, else the end of the pipeline. */
+export function suggested(model) {
+  const nodes = [...model.nodes.values()];
+  const byKind = (kind) => nodes.find((node) => node.kind === kind);
+  if (model.health?.bottleneck && model.nodes.has(model.health.bottleneck)) return model.health.bottleneck;
+  return (nodes.find((node) => standing(node, model.health) === 'harm')
+    ?? byKind('sink') ?? byKind('worker') ?? nodes[0])?.id ?? null;
+}
