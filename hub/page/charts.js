@@ -12,13 +12,17 @@ const NAMES = ['in', 'out', 'p50', 'p75', 'p90', 'p95', 'p99', 'p999', 'depth', 
 const CHARTS = [
   { title: 'Throughput', unit: 'messages/s', write: short, series: [['in', 'in', '--c1', short], ['out', 'out', '--c2', short]] },
   { title: 'Latency', unit: 'log', write: latency, log: true, series: [['p50', 'p50', '--l1', latency], ['p90', 'p90', '--l2', latency], ['p99', 'p99', '--l3', latency], ['p999', 'p99.9', '--l4', latency]] },
-  { title: 'Depth and age', unit: 'messages, oldest', write: short, rightWrite: age, series: [['depth', 'depth', '--c1', count]], right: [['age', 'age', '--c3', latency]] },
+  { title: 'Depth and age', optional: true, unit: 'messages, oldest', write: short, rightWrite: age, series: [['depth', 'depth', '--c1', count]], right: [['age', 'age', '--c3', latency]] },
   { title: 'Blocked and drops', unit: 'share of time, drops/s', write: percent, rightWrite: short, whole: true, series: [['busy', 'busy', '--c4', percent], ['blocked', 'blocked', '--c3', percent]], right: [['drops', 'drops', '--bad', count]] },
 ];
 
-const HEIGHT = 92;
+const HEIGHT = 84;
 const AXIS = 22; // height of the time axis, under the last chart only
-const SIDE = 54; // width of an axis at the side, equal so that the charts stand in line
+const LEFT = 52; // width of the axes at the sides, equal so that the charts stand in line
+const RIGHT = 44;
+
+/** Of the marks of a logarithmic scale the powers of ten. */
+const tens = (_, ticks) => ticks.map((tick) => (Math.abs(Math.log10(tick) - Math.round(Math.log10(tick))) < 1e-6 ? tick : null));
 
 /** The four charts in `place`, which must be in the page. */
 export function charts(place) {
@@ -49,8 +53,8 @@ export function charts(place) {
     place.append(h('figure', {}, caption, frame));
     const ink = colour('--muted');
     const grid = { stroke: colour('--grid'), width: 1 };
-    const font = '10.5px system-ui, sans-serif';
-    const side = { stroke: ink, grid, ticks: { show: false }, font, size: SIDE, gap: 4, space: 26 };
+    const font = '11px Arial, sans-serif';
+    const side = { stroke: ink, grid, ticks: { show: false }, font, size: LEFT, gap: 4, space: 26 };
     const one = ([, label, variable], scale) => ({ label, scale, stroke: colour(variable), width: 1.4, spanGaps: false, points: { show: false } });
     const scales = { x: { time: true, range: () => range },
       y: chart.log ? { distr: 3, range: (_, low, high) => decades(low, high) }
@@ -58,9 +62,8 @@ export function charts(place) {
       right: { range: (_, __, high) => [0, Math.max(high ?? 0, 1) * 1.1] } };
     const axes = [
       { stroke: ink, grid, ticks: { show: false }, font, size: last ? AXIS : 0, gap: 4, values: last ? (_, ticks) => ticks.map((tick) => (range[1] - range[0] > 4000 ? clock(tick).slice(0, 5) : clock(tick))) : () => [], space: 64 },
-      { ...side, scale: 'y', values: (_, ticks) => ticks.map((tick) => (tick === null ? '' : chart.write(tick))),
-        filter: chart.log ? (_, ticks) => ticks.map((tick) => (Math.abs(Math.log10(tick) % 1) < 1e-6 || Math.abs(Math.log10(tick) % 1) > 1 - 1e-6 ? tick : null)) : undefined },
-      { ...side, scale: 'right', side: 1, grid: { show: false }, values: chart.right ? (_, ticks) => ticks.map((tick) => chart.rightWrite(tick)) : () => [] },
+      { ...side, scale: 'y', values: (_, ticks) => ticks.map((tick) => (tick === null ? '' : chart.write(tick))), ...(chart.log && { filter: tens, grid: { ...grid, filter: tens } }) },
+      { ...side, scale: 'right', side: 1, size: RIGHT, grid: { show: false }, values: chart.right ? (_, ticks) => ticks.map((tick) => chart.rightWrite(tick)) : () => [] },
     ];
     const tell = (plot) => {
       const at = plot.cursor.idx;
@@ -85,6 +88,8 @@ export function charts(place) {
     for (const { plot, chart, frame, all } of plots) {
       const names = all.map(([name]) => name);
       const [t, ...lines] = withGaps(answer.series, names, ...range);
+      // A node without a queue has no depth: its chart would only take room.
+      frame.parentElement.hidden = chart.optional === true && lines.every((line) => line.every((value) => value === null));
       plot.setData([t, ...(chart.log ? lines.map(positive) : lines)]);
       const now = all.map(([, label, , write], n) => `${label} ${write(lines[n].findLast((value) => value !== null))}`);
       frame.setAttribute('aria-label', `${chart.title} of the last ${answer.window}; newest: ${now.join(', ')}`);

@@ -1,6 +1,6 @@
 // The columns of the table of nodes: what each says, and by what it sorts; the filter. Pure.
 
-import { MARKS, counter, gauge, standing, sum } from './model.js';
+import { MARKS, calling, counter, gauge, standing, sum } from './model.js';
 import { NONE, age, count, latency, short } from './format.js';
 
 const shares = (share) => (share ? [share.busy, share.blocked, share.idle].map((one) => Math.round((one ?? 0) * 100)).join('/') : NONE);
@@ -20,13 +20,13 @@ export const COLUMNS = [
     } },
   { id: 'id', name: 'Node', about: 'its VUID', words: true, value: (node) => node.id, text: (node) => node.id },
   { id: 'kind', name: 'Kind', about: 'its kind and function', words: true, value: (node) => `${node.kind} ${node.func ?? ''}`,
-    text: (node) => (node.func && node.func.toLowerCase() !== node.kind ? `${node.kind} · ${node.func}` : node.kind ?? NONE) },
+    text: calling },
   { id: 'in', name: 'In/s', about: 'messages in per second', value: (node) => node.in, text: (node) => short(node.in) },
   { id: 'out', name: 'Out/s', about: 'messages out per second', value: (node) => node.out, text: (node) => short(node.out) },
   { id: 'p50', name: 'p50', about: 'median latency', value: (node) => node.latency?.p50, text: (node) => latency(node.latency?.p50) },
   { id: 'p99', name: 'p99', about: 'latency of 99 %', value: (node) => node.latency?.p99, text: (node) => latency(node.latency?.p99) },
   { id: 'p999', name: 'p99.9', about: 'latency of 99.9 %', value: (node) => node.latency?.p999, text: (node) => latency(node.latency?.p999) },
-  { id: 'busy', name: 'Busy/blkd/idle %', about: 'shares of its time: busy, blocked by what comes after it, idle', value: (node) => node.share?.busy, text: (node) => shares(node.share), bar: (node) => node.share },
+  { id: 'busy', name: 'Busy/blocked/idle', about: 'shares of its time: busy, blocked by what comes after it, idle', value: (node) => node.share?.busy, text: (node) => shares(node.share), bar: (node) => node.share },
   { id: 'depth', name: 'Depth', about: 'messages that wait in it', value: (node) => gauge(node, 'depth'), text: (node) => count(gauge(node, 'depth')) },
   { id: 'age', name: 'Age', about: 'age of the oldest that waits', value: (node) => gauge(node, 'oldest_age_s'), text: (node) => latency(gauge(node, 'oldest_age_s')) },
   { id: 'unaccounted', name: 'Unacc.', about: 'messages that no counter explains', value: (node) => node.unaccounted, text: (node) => count(node.unaccounted), harm: true },

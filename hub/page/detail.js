@@ -1,6 +1,6 @@
 // The selected node: its figures, its charts, its latency by bin, its ledger.
 
-import { MARKS, gauge, standing } from './model.js';
+import { MARKS, calling, gauge, standing } from './model.js';
 import { NONE, age, clip, count, latency, percent, rate } from './format.js';
 import { PERCENTILES, binOf, rows } from './bins.js';
 import { TABS } from './view.js';
@@ -151,7 +151,7 @@ export function detail(place, { onTab }) {
     attribute(state, 'data-standing', standing(node, model.health));
     text(state, node.state === 'silent' ? `${mark} last seen ${age((model.now ?? 0) - (node.last_seen ?? 0))} ago` : `${mark} ${word}`);
     const depth = gauge(node, 'depth');
-    text(about, [node.kind, node.func, node.address, node.version ? `version ${node.version}` : null, node.uptime_s === null || node.uptime_s === undefined ? null : `up ${age(node.uptime_s)}`,
+    text(about, [calling(node), node.address, node.version ? `version ${node.version}` : null, node.uptime_s === null || node.uptime_s === undefined ? null : `up ${age(node.uptime_s)}`,
       node.restarts ? `${count(node.restarts)} restarts` : null, `in ${rate(node.in)}`, `out ${rate(node.out)}`, depth === null ? null : `depth ${count(depth)}`,
       node.share ? `busy ${percent(node.share.busy)}, blocked ${percent(node.share.blocked)}` : null,
       node.state === 'silent' && !node.ours ? 'nodes of 2016 say nothing when idle' : null].filter(Boolean).join(' · '));

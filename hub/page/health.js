@@ -5,19 +5,22 @@ import { attribute, byId, h, text } from './dom.js';
 
 const STATES = { healthy: ['●', 'healthy', 'ok'], bottleneck: ['▲', 'bottleneck', 'warn'], trouble: ['✖', 'trouble', 'bad'], waiting: ['○', 'waiting', 'none'] };
 
+/** Name, text, the column of the table that tells which nodes it is, and the count that is harm when it is not 0. */
 const FIGURES = [
   ['In', (is) => rate(is.in)], ['Out', (is) => rate(is.out)],
   ['End to end p50 / p99 / p99.9', (is) => [is.p50, is.p99, is.p999].map(latency).join(' / ')],
-  ['Backlog', (is) => count(is.backlog)], ['Oldest', (is) => latency(is.oldest_age_s)],
-  ['Lost', (is) => count(is.lost), 'lost'], ['Duplicates dropped', (is) => count(is.duplicates)],
-  ['Redelivered', (is) => count(is.redelivered)], ['Dead', (is) => count(is.dead), 'dead'],
+  ['Backlog', (is) => count(is.backlog), 'depth'], ['Oldest', (is) => latency(is.oldest_age_s), 'age'],
+  ['Lost', (is) => count(is.lost), 'unaccounted', 'lost'], ['Duplicates dropped', (is) => count(is.duplicates), 'dup'],
+  ['Redelivered', (is) => count(is.redelivered), 'redelivered'], ['Dead', (is) => count(is.dead), 'dead', 'dead'],
 ];
 
-/** The health line and the totals. */
-export function health() {
-  const figures = FIGURES.map(([name, write, harm]) => {
-    const value = h('dd');
-    byId('totals').append(h('div', {}, h('dt', {}, name), value));
+/** The health line and the totals; `sortBy(column, down)` when a total is chosen: who has it stands on top of the table. */
+export function health({ sortBy }) {
+  const figures = FIGURES.map(([name, write, column, harm]) => {
+    const value = h('span');
+    const act = column ? h('button', { type: 'button', title: 'Which nodes: sorts the table', onclick: () => sortBy(column, true) }) : null;
+    act?.append(value);
+    byId('totals').append(h('div', {}, h('dt', {}, name), h('dd', {}, act ?? value)));
     return { value, write, harm };
   });
 

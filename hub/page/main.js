@@ -17,7 +17,7 @@ let linked = false;
 let suggestion = null; // the node that is shown as long as none was chosen: it does not jump about
 
 const parts = {
-  health: health(),
+  health: health({ sortBy: (sort, down) => look({ sort, down }) }),
   topology: topology(byId('topology'), { choose, note: noteTopology }),
   detail: detail(byId('detail'), { onTab: (tab) => look({ tab }) }),
   table: table(byId('table'), { choose, sortBy: (sort, down) => look({ sort, down }) }),
@@ -96,7 +96,7 @@ const theme = byId('theme');
 const { weirTheme } = window;
 function nameTheme() {
   const dark = weirTheme.now() === 'dark';
-  text(theme, dark ? '☀ light' : '☾ dark');
+  theme.replaceChildren(dark ? '☀' : '☾', h('span', { class: 'theme-word' }, dark ? ' light' : ' dark'));
   attribute(theme, 'aria-label', dark ? 'Use light colours' : 'Use dark colours');
 }
 theme.addEventListener('click', () => weirTheme.toggle());

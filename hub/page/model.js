@@ -54,6 +54,12 @@ export const counter = (node, name) => node?.ledger?.[name] ?? (node?.ours && no
 
 export const sum = (counts) => Object.values(counts ?? {}).reduce((total, value) => total + value, 0);
 
+/** The function of a node, when it says more than the kind does: every queue is a Messagequeue, every sink a Sink. */
+export const ofItsOwn = (node) => (node.func && !['messagequeue', 'sink', node.kind].includes(node.func.toLowerCase()) ? node.func : null);
+
+/** Kind and function of a node in words. */
+export const calling = (node) => [node.kind, ofItsOwn(node)].filter(Boolean).join(' · ');
+
 /** How a node stands, for its mark: silent, bottleneck, harm, waits or live. */
 export function standing(node, health) {
   if (node.state === 'silent') return 'silent';

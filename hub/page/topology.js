@@ -3,15 +3,15 @@
 
 import { attribute, h, s, text } from './dom.js';
 import { linkFigures, level, path, scaleFor, shape } from './graph.js';
-import { MARKS, gauge, standing, sum } from './model.js';
+import { MARKS, calling, gauge, ofItsOwn, standing, sum } from './model.js';
 import { NONE, age, clip, count, latency, percent, rate } from './format.js';
 
-const BOX = { width: 172, height: 62 };
+const BOX = { width: 158, height: 64 };
 const SMALL = { width: 132, height: 40 };
 const SMALL_ABOVE = 30; // boxes; then they are small
 const RING = 12; // radius
 const TURN = 2 * Math.PI * RING;
-const LABEL = { width: 78, height: 34 };
+const LABEL = { width: 62, height: 36 };
 
 const worst = ['harm', 'bottleneck', 'silent', 'waits', 'live'];
 const most = (values) => { const known = values.filter((value) => typeof value === 'number'); return known.length ? Math.max(...known) : null; };
@@ -24,10 +24,11 @@ function boxFigures(box, model) {
   const silent = standings.filter((one) => one === 'silent').length;
   const drops = nodes.reduce((total, node) => total + sum(node.drops), 0);
   const flow = nodes.reduce((total, node) => total + Math.max(node.in ?? 0, node.out ?? 0), 0);
+  const harm = worst.find((one) => standings.includes(one)) ?? 'live';
   return { nodes, first, silent, drops, flow, p99: most(nodes.map((node) => node.latency?.p99)),
     busy: most(nodes.map((node) => node.share?.busy)), blocked: most(nodes.map((node) => node.share?.blocked)),
     seen: most(nodes.map((node) => node.last_seen)), depth: most(nodes.map((node) => gauge(node, 'depth'))),
-    standing: worst.find((one) => standings.includes(one)) ?? 'live' };
+    standing: harm, worst: nodes[standings.indexOf(harm)] };
 }
 
 /** A topology in `place`; `choose(id)` when a node's box is chosen, `note(text, grouped, opened)` tells what is drawn. */
@@ -54,14 +55,14 @@ export function topology(place, { choose, note }) {
     graph.setGraph({ rankdir: upright ? 'TB' : 'LR', nodesep: small ? 10 : 22, ranksep: small ? 34 : 16, marginx: 6, marginy: 8, edgesep: 8 });
     graph.setDefaultEdgeLabel(() => ({}));
     for (const box of picture.boxes) graph.setNode(box.key, { ...size });
-    for (const link of picture.links) graph.setEdge(link.from, link.to, small ? { width: 46, height: 12, labelpos: 'c' } : { ...LABEL, labelpos: 'c' });
+    for (const link of picture.links) graph.setEdge(link.from, link.to, small ? { width: 46, height: 12, labelpos: 'c' } : { ...LABEL, labelpos: upright ? 'r' : 'c' });
     window.dagre.layout(graph);
     const { width, height } = picture.boxes.length ? graph.graph() : { width: 1, height: 1 };
     const scale = scaleFor(width, place.clientWidth - 4);
     const svg = s('svg', { viewBox: `0 0 ${width} ${height}`, width: Math.floor(width * scale), height: Math.ceil(height * scale), role: 'group', 'aria-label': 'Who feeds whom' },
       s('defs', {},
         s('pattern', { id: 'hatch', width: 7, height: 7, patternUnits: 'userSpaceOnUse', patternTransform: 'rotate(45)' }, s('line', { x1: 0, y1: 0, x2: 0, y2: 7, class: 'hatch' })),
-        s('marker', { id: 'arrow', viewBox: '0 0 8 8', refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: 'auto' }, s('path', { d: 'M0 0L8 4L0 8z', class: 'arrow' }))));
+        s('marker', { id: 'arrow', viewBox: '0 0 8 8', refX: 7, refY: 4, markerWidth: 9, markerHeight: 9, markerUnits: 'userSpaceOnUse', orient: 'auto' }, s('path', { d: 'M0 0L8 4L0 8z', class: 'arrow' }))));
     const links = picture.links.map((link) => linkOf(link, graph.edge(link.from, link.to), small));
     const boxes = picture.boxes.map((box) => boxOf(box, graph.node(box.key), size, small));
     svg.append(...links.map((one) => one.element), ...boxes.map((one) => one.element), ...links.map((one) => one.label));
@@ -74,7 +75,7 @@ export function topology(place, { choose, note }) {
   function boxOf(box, at, size, small) {
     const [left, top] = [at.x - size.width / 2, at.y - size.height / 2];
     const group = box.ids.length > 1;
-    const letters = small ? 17 : 18;
+    const letters = small ? 13 : 20;
     const title = s('title');
     const frame = s('rect', { class: 'frame', width: size.width, height: size.height, rx: 7 });
     const name = s('text', { class: 'name', x: 10, y: small ? 16 : 20 });
@@ -89,7 +90,7 @@ export function topology(place, { choose, note }) {
       text(title, `${box.ghost} does not report to this hub`);
       return { element, update() {} };
     }
-    const [cx, cy] = [size.width - 22, small ? 20 : 34];
+    const [cx, cy] = [size.width - 19, size.height - (small ? 20 : 21)];
     const busy = s('circle', { class: 'arc busy', cx, cy, r: RING, transform: `rotate(-90 ${cx} ${cy})` });
     const blocked = s('circle', { class: 'arc blocked', cx, cy, r: RING, transform: `rotate(-90 ${cx} ${cy})` });
     const inside = s('text', { class: 'inside', x: cx, y: cy + 3.5 });
@@ -110,9 +111,10 @@ export function topology(place, { choose, note }) {
       const [mark, word] = MARKS[is.standing];
       attribute(element, 'data-standing', is.standing);
       attribute(element, 'aria-pressed', group ? null : String(box.ids[0] === selected));
-      const called = group ? `${is.first.func ?? is.first.kind} ×${box.ids.length}` : is.first.id;
+      const called = group ? `${ofItsOwn(is.first) ?? is.first.kind} ×${box.ids.length}` : is.first.id;
       text(name, `${mark} ${clip(called, letters)}`);
-      text(kind, clip([is.first.kind, group ? `${word}${is.silent ? `, ${is.silent} silent` : ''}` : is.first.func].filter(Boolean).join(' · '), 22));
+      const worstOf = group && is.standing !== 'live' ? `${word}: ${is.worst.id}` : null;
+      text(kind, clip(group ? (is.silent ? `${is.silent} silent` : worstOf ?? is.first.kind) : calling(is.first), 19));
       const silent = is.standing === 'silent' && !group;
       const seen = `last seen ${age((model.now ?? 0) - (is.seen ?? 0))} ago`;
       text(figures, silent ? seen : [rate(is.flow), small ? null : `p99 ${latency(is.p99)}`].filter(Boolean).join(' · '));
