@@ -1,8 +1,8 @@
 // The charts of one node by uPlot, above each other on one time cursor.
 
-import { age, clock, count, latency, percent, short, when } from './format.js';
+import { age, clock, count, latency, percent, rate, short, when } from './format.js';
 import { h, text } from './dom.js';
-import { decades, positive, withGaps } from './series.js';
+import { decades, growth, positive, withGaps } from './series.js';
 import { WINDOW_SECONDS } from './view.js';
 
 const CURSOR = 'weir';
@@ -13,7 +13,7 @@ const CHARTS = [
   { title: 'Throughput', unit: 'messages/s', write: short, series: [['in', 'in', '--c1', short], ['out', 'out', '--c2', short]] },
   { title: 'Latency', unit: 'log', write: latency, log: true, series: [['p50', 'p50', '--l1', latency], ['p90', 'p90', '--l2', latency], ['p99', 'p99', '--l3', latency], ['p999', 'p99.9', '--l4', latency]] },
   { title: 'Depth and age', optional: true, unit: 'messages, oldest', write: short, rightWrite: age, series: [['depth', 'depth', '--c1', count]], right: [['age', 'age', '--c3', latency]] },
-  { title: 'Blocked and drops', unit: 'share of time, drops/s', write: percent, rightWrite: short, whole: true, series: [['busy', 'busy', '--c4', percent], ['blocked', 'blocked', '--c3', percent]], right: [['drops', 'drops', '--bad', count]] },
+  { title: 'Blocked and drops', unit: 'share of time, drops/s', write: percent, rightWrite: short, whole: true, series: [['busy', 'busy', '--c4', percent], ['blocked', 'blocked', '--c3', percent]], right: [['drops', 'drops', '--bad', rate]] },
 ];
 
 const HEIGHT = 84;
@@ -70,7 +70,7 @@ export function charts(place) {
       const shown = typeof at === 'number';
       all.forEach(([, , , write], n) => {
         const values = plot.data[n + 1] ?? [];
-        text(figures[n].figure, write(shown ? values[at] : values.findLast((value) => value !== null)));
+        text(figures[n].figure, write(shown ? values[at] : values.findLast((value) => typeof value === 'number')));
       });
       text(cursorTime, shown ? when(plot.data[0][at], range[1]) : '');
     };
@@ -87,11 +87,13 @@ export function charts(place) {
     range = [answer.to - WINDOW_SECONDS[answer.window], answer.to];
     for (const { plot, chart, frame, all } of plots) {
       const names = all.map(([name]) => name);
-      const [t, ...lines] = withGaps(answer.series, names, ...range);
+      const [t, ...lines] = withGaps(answer.series, names, ...range, answer.period);
+      const dropped = names.indexOf('drops');
+      if (dropped >= 0) lines[dropped] = growth(t, lines[dropped]);
       // A node without a queue has no depth: its chart would only take room.
-      frame.parentElement.hidden = chart.optional === true && lines.every((line) => line.every((value) => value === null));
+      frame.parentElement.hidden = chart.optional === true && lines.every((line) => line.every((value) => typeof value !== 'number'));
       plot.setData([t, ...(chart.log ? lines.map(positive) : lines)]);
-      const now = all.map(([, label, , write], n) => `${label} ${write(lines[n].findLast((value) => value !== null))}`);
+      const now = all.map(([, label, , write], n) => `${label} ${write(lines[n].findLast((value) => typeof value === 'number'))}`);
       frame.setAttribute('aria-label', `${chart.title} of the last ${answer.window}; newest: ${now.join(', ')}`);
     }
   }
@@ -103,8 +105,8 @@ export function charts(place) {
   build();
   return {
     names: NAMES,
-    /** Draws the answer of `/api/v1/series`; the time axis ends at `to`. */
-    show(series, window, to) { answer = { series, window, to }; put(); },
+    /** Draws the answer of `/api/v1/series` about a node that reports every `period` seconds; the time axis ends at `to`. */
+    show(series, window, to, period) { answer = { series, window, to, period }; put(); },
     rebuild: build,
     end() { sized.disconnect(); for (const { plot } of plots) plot.destroy(); },
   };

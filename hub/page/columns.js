@@ -1,10 +1,9 @@
 // The columns of the table of nodes: what each says, and by what it sorts; the filter. Pure.
 
-import { MARKS, calling, counter, gauge, standing, sum } from './model.js';
+import { MARKS, WORST, calling, counter, gauge, standing, sum, told } from './model.js';
 import { NONE, age, count, latency, short } from './format.js';
 
 const shares = (share) => (share ? [share.busy, share.blocked, share.idle].map((one) => Math.round((one ?? 0) * 100)).join('/') : NONE);
-const order = ['harm', 'bottleneck', 'silent', 'waits', 'live'];
 const duplicates = (node) => {
   const [one, other] = [counter(node, 'duplicates'), counter(node, 'duplicate_ids')];
   return one === null && other === null ? null : (one ?? 0) + (other ?? 0);
@@ -13,11 +12,8 @@ const dropped = (node) => (node.drops ? sum(node.drops) : null);
 
 /** Each: `id` in the address of the page, `name`, `about`, `value(node, model)` to sort by, `text`, `harm` if over 0 is bad. */
 export const COLUMNS = [
-  { id: 'state', name: 'State', about: 'what the node is doing', words: true, value: (node, model) => order.indexOf(standing(node, model.health)),
-    text(node, model) {
-      const [mark, word] = MARKS[standing(node, model.health)];
-      return node.state === 'silent' ? `${mark} last seen ${age((model.now ?? 0) - (node.last_seen ?? 0))} ago` : `${mark} ${word}`;
-    } },
+  { id: 'state', name: 'State', about: 'what the node is doing', words: true, value: (node, model) => WORST.indexOf(standing(node, model.health)),
+    text: told },
   { id: 'id', name: 'Node', about: 'its VUID', words: true, value: (node) => node.id, text: (node) => node.id },
   { id: 'kind', name: 'Kind', about: 'its kind and function', words: true, value: (node) => `${node.kind} ${node.func ?? ''}`,
     text: calling },
@@ -47,11 +43,12 @@ export function matches(node, model, filter) {
   return words.every((word) => all.includes(word));
 }
 
+const names = new Intl.Collator(undefined, { numeric: true });
+const compare = (a, b) => (typeof a === 'number' && typeof b === 'number' ? a - b : names.compare(String(a), String(b)));
+
 /** The nodes that match, in order. What is unknown comes last, whichever way it is sorted; equal ones by name. */
 export function rows(model, { filter, sort, down }) {
   const column = COLUMNS.find((one) => one.id === sort) ?? COLUMNS[1];
-  const names = new Intl.Collator(undefined, { numeric: true });
-  const compare = (a, b) => (typeof a === 'number' && typeof b === 'number' ? a - b : names.compare(String(a), String(b)));
   return [...model.nodes.values()].filter((node) => matches(node, model, filter))
     .map((node) => ({ node, by: column.value(node, model) ?? null }))
     .sort((a, b) => {

@@ -1,6 +1,6 @@
 // The selected node: its figures, its charts, its latency by bin, its ledger.
 
-import { MARKS, calling, gauge, standing } from './model.js';
+import { calling, gauge, standing, told } from './model.js';
 import { NONE, age, clip, count, latency, percent, rate } from './format.js';
 import { PERCENTILES, binOf, rows } from './bins.js';
 import { TABS } from './view.js';
@@ -59,7 +59,7 @@ export function detail(place, { onTab }) {
     if (tab === 'charts' && (force || now - asked.series >= EVERY[window] - 200)) {
       asked.series = now;
       ask(`/api/v1/series?node=${name}&window=${window}&name=${plots.names.join(',')}`, signal)
-        .then((series) => { if (plots && !signal.aborted) plots.show(series, window, model.now ?? series.t?.at(-1) ?? 0); }, () => {});
+        .then((series) => { if (plots && !signal.aborted) plots.show(series, window, model.now ?? series.t?.at(-1) ?? 0, model.nodes.get(node)?.period_s ?? 1); }, () => {});
     }
     if (force || now - asked.node >= (tab === 'charts' ? 5000 : 1000) - 200) {
       asked.node = now;
@@ -109,10 +109,11 @@ export function detail(place, { onTab }) {
         h('td', {}, count(is.underWay)), h('td', { 'data-harm': is.unaccounted > 0 }, count(is.unaccounted)));
     });
     const list = (caption, of, write) => h('div', {}, h('h3', {}, caption), h('dl', { class: 'counters' }, ...of.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, write(value))))));
-    const drops = Object.entries(node.drops ?? {});
+    const drops = counters(node.drops);
     pane.replaceChildren(
       ...(balance.length ? balance : [h('p', { class: 'muted' }, node.ours ? 'This kind of node keeps no sum of its own; its edges are below.' : 'Nodes of 2016 report no ledger.')]),
       h('table', { class: 'edges' }, h('caption', {}, 'Edges'), h('thead', {}, h('tr', {}, ...['Edge', 'Guarantee', 'Given', 'Answered', 'Under way', 'Unaccounted'].map((name) => h('th', { scope: 'col' }, name)))), h('tbody', {}, ...edges)),
+      node.elsewhere > 0 ? h('p', { class: 'muted' }, `${count(node.elsewhere)} came from clients that do not report to this hub.`) : '',
       list('Drops by reason', drops.length ? drops : [['none', 0]], count),
       list('Counters', counters(node.ledger), count),
       list('Gauges', Object.entries(node.gauges ?? {}), (value) => (Number.isInteger(value) ? count(value) : String(Number(value.toPrecision(4))))));
@@ -145,11 +146,10 @@ export function detail(place, { onTab }) {
       }
       drawMore(model);
     }
-    const [mark, word] = MARKS[standing(node, model.health)];
     text(title, id);
     attribute(title, 'title', id);
     attribute(state, 'data-standing', standing(node, model.health));
-    text(state, node.state === 'silent' ? `${mark} last seen ${age((model.now ?? 0) - (node.last_seen ?? 0))} ago` : `${mark} ${word}`);
+    text(state, told(node, model));
     const depth = gauge(node, 'depth');
     text(about, [calling(node), node.address, node.version ? `version ${node.version}` : null, node.uptime_s === null || node.uptime_s === undefined ? null : `up ${age(node.uptime_s)}`,
       node.restarts ? `${count(node.restarts)} restarts` : null, `in ${rate(node.in)}`, `out ${rate(node.out)}`, depth === null ? null : `depth ${count(depth)}`,

@@ -79,6 +79,11 @@ export function shape(nodes, edges, open = new Set()) {
     if (!links.has(key)) links.set(key, { key, from: a, to: b, edges: [] });
     links.get(key).edges.push(edge.id);
   }
+  // How full a queue is stands at what leads into it; where nothing is known to, at what leads out of it.
+  const fed = new Set(lines.filter(({ edge }) => edge.dir !== 'in').map(({ to }) => to));
+  for (const link of links.values()) {
+    link.filled = link.edges.filter((id) => { const edge = edges.get(id); return edge.dir !== 'in' || !fed.has(ends(edge, nodes).from); });
+  }
   const grouped = [...boxes.values()].filter((box) => box.ids.length > 1).length;
   const key = JSON.stringify([[...boxes.values()].map((box) => [box.key, box.ids.length]), [...links.keys()].sort()]);
   return { boxes: [...boxes.values()], links: [...links.values()], key, grouped };
@@ -88,9 +93,8 @@ export function shape(nodes, edges, open = new Set()) {
 export function linkFigures(link, edges) {
   const known = link.edges.map((id) => edges.get(id)).filter(Boolean);
   const add = (name) => known.reduce((total, edge) => total + (edge[name] ?? 0), 0);
-  const fills = known.map((edge) => edge.fill).filter((fill) => typeof fill === 'number');
-  const drops = known.reduce((total, edge) => total + (typeof edge.drops === 'number' ? edge.drops : 0), 0);
-  return { rate: add('rate'), unaccounted: add('unaccounted'), underWay: add('under_way'), drops,
+  const fills = link.filled.map((id) => edges.get(id)?.fill).filter((fill) => typeof fill === 'number');
+  return { rate: add('rate'), unaccounted: add('unaccounted'), underWay: add('under_way'),
     fill: fills.length ? Math.max(...fills) : null, waits: known.filter((edge) => edge.waits).length, edges: known.length,
     guarantee: known.find((edge) => edge.guarantee)?.guarantee ?? null };
 }

@@ -10,7 +10,7 @@ const FIGURES = [
   ['In', (is) => rate(is.in)], ['Out', (is) => rate(is.out)],
   ['End to end p50 / p99 / p99.9', (is) => [is.p50, is.p99, is.p999].map(latency).join(' / ')],
   ['Backlog', (is) => count(is.backlog), 'depth'], ['Oldest', (is) => latency(is.oldest_age_s), 'age'],
-  ['Lost', (is) => count(is.lost), 'unaccounted', 'lost'], ['Duplicates dropped', (is) => count(is.duplicates), 'dup'],
+  ['Lost', (is) => count(is.lost), 'drops', 'lost'], ['Duplicates dropped', (is) => count(is.duplicates), 'dup'],
   ['Redelivered', (is) => count(is.redelivered), 'redelivered'], ['Dead', (is) => count(is.dead), 'dead', 'dead'],
 ];
 

@@ -27,8 +27,16 @@ const parts = {
 /** Changes what is looked at. A chosen node is a step to go back from; the rest is not. */
 function look(change, step = false) {
   looking = { ...looking, ...change };
+  follow();
   history[step ? 'pushState' : 'replaceState'](null, '', location.pathname + view.query(looking));
   draw();
+}
+
+/** The stream tells latencies of the window that is looked at. */
+function follow() {
+  if (path() === followed) return;
+  followed = path();
+  listenTo(followed);
 }
 
 function choose(node) {
@@ -64,12 +72,11 @@ function soon() {
   requestAnimationFrame(() => { due = false; draw(); });
 }
 
-// The stream leaves ledgers and gauges out where they are long; they are asked for, less often than once a second.
-const DETAILS = 3000;
-let detailed = 0;
+// The stream may leave ledgers out, which are long; they are asked for, less often than once a second.
+const DETAILS = 5000;
+let detailed = -DETAILS;
 async function details() {
-  const nodes = [...model.nodes.values()];
-  if (document.hidden || performance.now() - detailed < DETAILS || !nodes.length) return;
+  if (document.hidden || !model.slim || performance.now() - detailed < DETAILS) return;
   detailed = performance.now();
   try {
     const answer = await (await fetch('/api/v1/nodes')).json();
@@ -121,13 +128,15 @@ addEventListener('keydown', (event) => {
     else if (looking.node !== null) look({ node: null }, true);
   }
 });
-addEventListener('popstate', () => { looking = view.parse(location.search); filter.value = looking.filter; draw(); });
+addEventListener('popstate', () => { looking = view.parse(location.search); filter.value = looking.filter; follow(); draw(); });
 document.addEventListener('visibilitychange', () => { if (!document.hidden) soon(); });
 
 setLinked(false);
 draw();
-listen('/api/v1/stream', {
-  onState(state) { model = fromState(state); suggestion = null; detailed = 0; soon(); details(); },
+const path = () => `/api/v1/stream?window=${looking.window}`;
+let followed = path();
+const listenTo = listen(followed, {
+  onState(state) { model = fromState(state); suggestion = null; detailed = -DETAILS; soon(); details(); },
   onTick(tick) { model = withTick(model, tick); soon(); details(); },
   onLink: setLinked,
 });

@@ -1,9 +1,11 @@
 // What the page knows: the whole state from the stream, then kept up to date by its ticks. Pure.
 
+import { age } from './format.js';
+
 const EVENTS_KEPT = 300;
 
 /** Before anything was heard. */
-export const empty = () => ({ now: null, version: null, started: null, health: null, hub: null,
+export const empty = () => ({ now: null, version: null, started: null, slim: false, health: null, hub: null,
   nodes: new Map(), edges: new Map(), events: [] });
 
 const keyed = (list) => new Map((list ?? []).map((one) => [one.id, one]));
@@ -11,7 +13,8 @@ const keyed = (list) => new Map((list ?? []).map((one) => [one.id, one]));
 /** A whole state replaces all that was known: after a restart of the hub nothing old stays. */
 export function fromState(state) {
   return { ...empty(), now: state.now ?? null, version: state.version ?? null, started: state.started ?? null,
-    health: state.health ?? null, hub: state.hub ?? null, nodes: keyed(state.nodes), edges: keyed(state.edges),
+    // Whether the ledgers have to be asked for: the stream may leave them out.
+    slim: (state.nodes ?? []).some((node) => node.ours && !node.ledger), health: state.health ?? null, hub: state.hub ?? null, nodes: keyed(state.nodes), edges: keyed(state.edges),
     events: newest([], state.events) };
 }
 
@@ -32,18 +35,18 @@ function merged(known, changes, gone) {
 
 /** A tick changes the fields it names and leaves the others as they are. */
 export function withTick(model, tick) {
+  const came = (tick.nodes ?? []).some((node) => node.ours && !node.ledger && !model.nodes.has(node.id));
   return { ...model, now: tick.now ?? model.now,
-    health: tick.health ? { ...model.health, ...tick.health } : model.health,
+    slim: model.slim || came, health: tick.health ? { ...model.health, ...tick.health } : model.health,
     hub: tick.hub ? { ...model.hub, ...tick.hub } : model.hub,
-    nodes: merged(model.nodes, tick.nodes, tick.gone), edges: merged(model.edges, tick.edges, tick.edges_gone),
+    nodes: merged(model.nodes, tick.nodes, tick.nodes_gone), edges: merged(model.edges, tick.edges, tick.edges_gone),
     events: tick.events?.length ? newest(model.events, tick.events) : model.events };
 }
 
-/** Figures that the stream leaves out (ledger, gauges), taken from the list of nodes. */
+/** The ledgers, which the stream leaves out, taken from the list of nodes. */
 export function withDetails(model, nodes) {
   const known = (nodes ?? []).filter((node) => model.nodes.has(node.id));
-  return { ...model, nodes: merged(model.nodes, known.map(({ id, ledger, gauges, drops }) => (
-    { id, ...(ledger && { ledger }), ...(gauges && { gauges }), ...(drops && { drops }) }))) };
+  return { ...model, nodes: merged(model.nodes, known.map(({ id, ledger }) => ({ id, ledger }))) };
 }
 
 /** A gauge of a node, or null: an absent one is not zero. */
@@ -58,27 +61,43 @@ export const sum = (counts) => Object.values(counts ?? {}).reduce((total, value)
 export const ofItsOwn = (node) => (node.func && !['messagequeue', 'sink', node.kind].includes(node.func.toLowerCase()) ? node.func : null);
 
 /** Kind and function of a node in words. */
-export const calling = (node) => [node.kind, ofItsOwn(node)].filter(Boolean).join(' · ');
+export const calling = (node) => [node.kind === 'unknown' ? null : node.kind, ofItsOwn(node)].filter(Boolean).join(' · ') || 'unknown';
 
-/** How a node stands, for its mark: silent, bottleneck, harm, waits or live. */
+/** The id of the node that holds the others back, or null. */
+export const bottleneck = (health) => health?.bottleneck?.node ?? null;
+
+/** How a node stands, for its mark: the first of these that is so. */
 export function standing(node, health) {
   if (node.state === 'silent') return 'silent';
   if ((node.unaccounted ?? 0) > 0) return 'harm';
-  if (health?.bottleneck === node.id) return 'bottleneck';
+  if (bottleneck(health) === node.id) return 'bottleneck';
+  if (node.rising?.length) return 'drops';
   if ((node.share?.blocked ?? 0) > 0.1) return 'waits';
   return 'live';
 }
 
 /** Each standing's mark and word, so that none is told by colour alone. */
 export const MARKS = {
-  live: ['●', 'live'], waits: ['‖', 'waits'], bottleneck: ['▲', 'bottleneck'], silent: ['◌', 'silent'], harm: ['✖', 'unaccounted'],
+  live: ['●', 'live'], waits: ['‖', 'waits'], bottleneck: ['▲', 'bottleneck'], silent: ['◌', 'silent'], drops: ['▼', 'drops'], harm: ['✖', 'unaccounted'],
 };
+
+/** Standings from the worst to the best. */
+export const WORST = ['harm', 'bottleneck', 'silent', 'drops', 'waits', 'live'];
+
+/** How a node stands, in words. */
+export function told(node, model) {
+  const is = standing(node, model.health);
+  const [mark, word] = MARKS[is];
+  if (is === 'silent') return `${mark} last seen ${age((model.now ?? 0) - (node.last_seen ?? 0))} ago`;
+  if (is === 'drops') return `${mark} ${node.rising.join(', ')}`;
+  return `${mark} ${word}`;
+}
 
 /** The node that is shown when none was chosen: where it hurts, else the end of the pipeline. */
 export function suggested(model) {
   const nodes = [...model.nodes.values()];
   const byKind = (kind) => nodes.find((node) => node.kind === kind);
-  if (model.health?.bottleneck && model.nodes.has(model.health.bottleneck)) return model.health.bottleneck;
+  if (model.nodes.has(bottleneck(model.health))) return bottleneck(model.health);
   return (nodes.find((node) => standing(node, model.health) === 'harm')
     ?? byKind('sink') ?? byKind('worker') ?? nodes[0])?.id ?? null;
 }

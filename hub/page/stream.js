@@ -3,7 +3,7 @@
 const SILENCE = 6000; // ms without a tick after which the connection counts as lost
 const AGAIN = 2000; // ms between two tries when the browser does not try by itself
 
-/** Calls `onState`, `onTick`, and `onLink(true | false)` when the connection comes and goes. */
+/** Calls `onState`, `onTick`, and `onLink(true | false)` when the connection comes and goes. Gives a function that changes the path. */
 export function listen(path, { onState, onTick, onLink }) {
   let source = null;
   let watch = 0;
@@ -45,4 +45,5 @@ export function listen(path, { onState, onTick, onLink }) {
   }
 
   open();
+  return (other) => { path = other; whole = false; open(); };
 }

@@ -69,10 +69,12 @@ export function table(place, { choose, sortBy }) {
     const ids = new Set(wanted.map((node) => node.id));
     for (const [id, { row }] of kept) if (!ids.has(id)) { row.remove(); kept.delete(id); }
     const focused = body.contains(document.activeElement) ? document.activeElement : null;
-    wanted.forEach((node, at) => {
+    let place = body.firstChild;
+    for (const node of wanted) {
       if (!kept.has(node.id)) kept.set(node.id, rowOf(node));
       const { row, cells } = kept.get(node.id);
-      if (body.rows[at] !== row) body.insertBefore(row, body.rows[at] ?? null);
+      if (place === row) place = row.nextSibling;
+      else body.insertBefore(row, place);
       attribute(row, 'data-standing', standing(node, model.health));
       attribute(row, 'aria-selected', String(node.id === view.node));
       for (const { column, cell, value, parts } of cells) {
@@ -82,8 +84,8 @@ export function table(place, { choose, sortBy }) {
         const share = column.bar?.(node);
         parts.forEach((part, n) => part.style.setProperty('width', `${((n ? share?.blocked : share?.busy) ?? 0) * 100}%`));
       }
-    });
-    focused?.focus({ preventScroll: true });
+    }
+    if (focused !== document.activeElement) focused?.focus({ preventScroll: true });
     if (body.rows.length && ![...body.rows].some((row) => row.tabIndex === 0)) body.rows[0].tabIndex = 0;
     none.hidden = wanted.length > 0 || model.nodes.size === 0;
     return wanted.length;

@@ -3,7 +3,7 @@
 
 import { attribute, h, s, text } from './dom.js';
 import { linkFigures, level, path, scaleFor, shape } from './graph.js';
-import { MARKS, calling, gauge, ofItsOwn, standing, sum } from './model.js';
+import { MARKS, WORST, calling, gauge, ofItsOwn, standing, sum } from './model.js';
 import { NONE, age, clip, count, latency, percent, rate } from './format.js';
 
 const BOX = { width: 158, height: 64 };
@@ -13,7 +13,6 @@ const RING = 12; // radius
 const TURN = 2 * Math.PI * RING;
 const LABEL = { width: 62, height: 36 };
 
-const worst = ['harm', 'bottleneck', 'silent', 'waits', 'live'];
 const most = (values) => { const known = values.filter((value) => typeof value === 'number'); return known.length ? Math.max(...known) : null; };
 
 /** What a box says: of one node, or of a group the sum of rates and the worst of the rest. */
@@ -24,11 +23,17 @@ function boxFigures(box, model) {
   const silent = standings.filter((one) => one === 'silent').length;
   const drops = nodes.reduce((total, node) => total + sum(node.drops), 0);
   const flow = nodes.reduce((total, node) => total + Math.max(node.in ?? 0, node.out ?? 0), 0);
-  const harm = worst.find((one) => standings.includes(one)) ?? 'live';
+  const harm = WORST.find((one) => standings.includes(one)) ?? 'live';
   return { nodes, first, silent, drops, flow, p99: most(nodes.map((node) => node.latency?.p99)),
     busy: most(nodes.map((node) => node.share?.busy)), blocked: most(nodes.map((node) => node.share?.blocked)),
     seen: most(nodes.map((node) => node.last_seen)), depth: most(nodes.map((node) => gauge(node, 'depth'))),
     standing: harm, worst: nodes[standings.indexOf(harm)] };
+}
+
+/** The first counter of loss that rises at what a link leads to, or null. */
+function rising(link, model) {
+  const takers = link.edges.map((id) => model.nodes.get(model.edges.get(id)?.to));
+  return takers.find((node) => node?.rising?.length)?.rising[0] ?? null;
 }
 
 /** A topology in `place`; `choose(id)` when a node's box is chosen, `note(text, grouped, opened)` tells what is drawn. */
@@ -111,7 +116,7 @@ export function topology(place, { choose, note }) {
       const [mark, word] = MARKS[is.standing];
       attribute(element, 'data-standing', is.standing);
       attribute(element, 'aria-pressed', group ? null : String(box.ids[0] === selected));
-      const called = group ? `${ofItsOwn(is.first) ?? is.first.kind} ×${box.ids.length}` : is.first.id;
+      const called = group ? `${clip(ofItsOwn(is.first) ?? is.first.kind, letters - 5)} ×${box.ids.length}` : is.first.id;
       text(name, `${mark} ${clip(called, letters)}`);
       const worstOf = group && is.standing !== 'live' ? `${word}: ${is.worst.id}` : null;
       text(kind, clip(group ? (is.silent ? `${is.silent} silent` : worstOf ?? is.first.kind) : calling(is.first), 19));
@@ -143,7 +148,8 @@ export function topology(place, { choose, note }) {
     const label = s('g', { class: 'label', transform: `translate(${at.x.toFixed(1)} ${at.y.toFixed(1)})` }, title, line, ...(small ? [] : [fill, marks]));
     return { element, label, update(model) {
       const is = linkFigures(link, model.edges);
-      const harm = [is.waits ? '‖ waits' : null, is.drops ? `▼ ${count(is.drops)} dropped` : null, is.unaccounted ? `✖ ${count(is.unaccounted)} lost` : null].filter(Boolean);
+      const dropping = rising(link, model);
+      const harm = [is.waits ? '‖ waits' : null, dropping ? `▼ ${dropping}` : null, is.unaccounted ? `✖ ${count(is.unaccounted)} lost` : null].filter(Boolean);
       text(line, small ? `${is.waits ? '‖ ' : ''}${rate(is.rate)}` : rate(is.rate));
       attribute(fill, 'visibility', is.fill === null ? 'hidden' : null);
       if (is.fill !== null) {
@@ -151,12 +157,12 @@ export function topology(place, { choose, note }) {
         attribute(bar, 'width', (28 * Math.min(1, Math.max(0, is.fill))).toFixed(1));
         text(full, percent(is.fill));
       }
-      text(marks, harm.join(' '));
-      attribute(marks, 'data-level', is.unaccounted || is.drops ? 'bad' : 'warn');
+      text(marks, clip(harm.join(' '), 24));
+      attribute(marks, 'data-level', is.unaccounted || dropping ? 'bad' : 'warn');
       attribute(element, 'data-waits', is.waits ? '' : null);
       attribute(element, 'data-idle', is.rate > 0 ? null : '');
       text(title, [`${is.edges === 1 ? 'one edge' : `${is.edges} edges`}${is.guarantee ? `, ${is.guarantee}` : ''}`, `rate ${rate(is.rate)}`, `under way ${count(is.underWay)}`,
-        `queue ${is.fill === null ? NONE : `${percent(is.fill)} full`}`, `drops ${count(is.drops)}`, `unaccounted ${count(is.unaccounted)}`, is.waits ? 'held back by what comes after it' : null].filter(Boolean).join('; '));
+        `queue ${is.fill === null ? NONE : `${percent(is.fill)} full`}`, `unaccounted ${count(is.unaccounted)}`, is.waits ? 'held back by what comes after it' : null, dropping ? `drops there rise: ${dropping}` : null].filter(Boolean).join('; '));
     } };
   }
 
