@@ -105,14 +105,14 @@ export function detail(place, { onTab }) {
     const edges = [...model.edges.values()].filter((edge) => edge.from === shown.node || edge.to === shown.node).map((edge) => {
       const is = edgeCounts(edge);
       const way = `${model.nodes.has(edge.from) ? edge.from : edge.peer} → ${model.nodes.has(edge.to) ? edge.to : edge.peer}`;
-      return h('tr', {}, h('th', { scope: 'row', title: way }, clip(way, 40)), h('td', { class: 'words' }, edge.guarantee ?? NONE), h('td', {}, `${count(is.first[1])} ${is.first[0]}`), h('td', {}, `${count(is.second[1])} ${is.second[0]}`),
+      return h('tr', {}, h('th', { scope: 'row', title: way }, clip(way, 28)), h('td', { class: 'words' }, edge.guarantee ?? NONE), h('td', {}, `${count(is.first[1])} ${is.first[0]}`), h('td', {}, `${count(is.second[1])} ${is.second[0]}`),
         h('td', {}, count(is.underWay)), h('td', { 'data-harm': is.unaccounted > 0 }, count(is.unaccounted)));
     });
     const list = (caption, of, write) => h('div', {}, h('h3', {}, caption), h('dl', { class: 'counters' }, ...of.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, write(value))))));
     const drops = counters(node.drops);
     pane.replaceChildren(
       ...(balance.length ? balance : [h('p', { class: 'muted' }, node.ours ? 'This kind of node keeps no sum of its own; its edges are below.' : 'Nodes of 2016 report no ledger.')]),
-      h('table', { class: 'edges' }, h('caption', {}, 'Edges'), h('thead', {}, h('tr', {}, ...['Edge', 'Guarantee', 'Given', 'Answered', 'Under way', 'Unaccounted'].map((name) => h('th', { scope: 'col' }, name)))), h('tbody', {}, ...edges)),
+      h('table', { class: 'edges' }, h('caption', {}, 'Edges'), h('thead', {}, h('tr', {}, ...['Edge', 'Guarantee', 'Given', 'Answered', 'Open', 'Unacc.'].map((name) => h('th', { scope: 'col' }, name)))), h('tbody', {}, ...edges)),
       node.elsewhere > 0 ? h('p', { class: 'muted' }, `${count(node.elsewhere)} came from clients that do not report to this hub.`) : '',
       list('Drops by reason', drops.length ? drops : [['none', 0]], count),
       list('Counters', counters(node.ledger), count),

@@ -42,15 +42,15 @@ export function latency(seconds) {
   return seconds < 120 ? `${figures(seconds)} s` : age(seconds);
 }
 
-/** A stretch of time in its two largest units: 7 s, 3 min 5 s, 2 h 10 min, 4 d 1 h. */
-export function age(seconds) {
+/** A stretch of time in its two largest units, or fewer: 7 s, 3 min 5 s, 2 h 10 min, 4 d 1 h. */
+export function age(seconds, units = 2) {
   if (!known(seconds)) return NONE;
   const whole = Math.max(0, Math.floor(seconds));
   const parts = [['d', Math.floor(whole / 86400)], ['h', Math.floor(whole / 3600) % 24],
     ['min', Math.floor(whole / 60) % 60], ['s', whole % 60]];
   const first = parts.findIndex(([, value]) => value > 0);
   if (first < 0) return '0 s';
-  return parts.slice(first, first + 2).filter(([, value]) => value > 0)
+  return parts.slice(first, first + units).filter(([, value]) => value > 0)
     .map(([unit, value]) => `${value} ${unit}`).join(' ');
 }
 

@@ -88,7 +88,7 @@ export const WORST = ['harm', 'bottleneck', 'silent', 'drops', 'waits', 'live'];
 export function told(node, model) {
   const is = standing(node, model.health);
   const [mark, word] = MARKS[is];
-  if (is === 'silent') return `${mark} last seen ${age((model.now ?? 0) - (node.last_seen ?? 0))} ago`;
+  if (is === 'silent') return `${mark} last seen ${age((model.now ?? 0) - (node.last_seen ?? 0), 1)} ago`;
   if (is === 'drops') return `${mark} ${node.rising.join(', ')}`;
   return `${mark} ${word}`;
 }

@@ -4,14 +4,14 @@
 import { attribute, h, s, text } from './dom.js';
 import { linkFigures, level, path, scaleFor, shape } from './graph.js';
 import { MARKS, WORST, calling, gauge, ofItsOwn, standing, sum } from './model.js';
-import { NONE, age, clip, count, latency, percent, rate } from './format.js';
+import { NONE, age, clip, count, latency, percent, rate, short } from './format.js';
 
-const BOX = { width: 158, height: 64 };
+const BOX = { width: 168, height: 64 };
 const SMALL = { width: 132, height: 40 };
 const SMALL_ABOVE = 30; // boxes; then they are small
 const RING = 12; // radius
 const TURN = 2 * Math.PI * RING;
-const LABEL = { width: 62, height: 36 };
+const LABEL = { width: 62, height: 46 };
 
 const most = (values) => { const known = values.filter((value) => typeof value === 'number'); return known.length ? Math.max(...known) : null; };
 
@@ -119,9 +119,9 @@ export function topology(place, { choose, note }) {
       const called = group ? `${clip(ofItsOwn(is.first) ?? is.first.kind, letters - 5)} ×${box.ids.length}` : is.first.id;
       text(name, `${mark} ${clip(called, letters)}`);
       const worstOf = group && is.standing !== 'live' ? `${word}: ${is.worst.id}` : null;
-      text(kind, clip(group ? (is.silent ? `${is.silent} silent` : worstOf ?? is.first.kind) : calling(is.first), 19));
+      text(kind, clip(group ? (is.silent ? `${is.silent} silent` : worstOf ?? is.first.kind) : calling(is.first), 21));
       const silent = is.standing === 'silent' && !group;
-      const seen = `last seen ${age((model.now ?? 0) - (is.seen ?? 0))} ago`;
+      const seen = `last seen ${age((model.now ?? 0) - (is.seen ?? 0), 1)} ago`;
       text(figures, silent ? seen : [rate(is.flow), small ? null : `p99 ${latency(is.p99)}`].filter(Boolean).join(' · '));
       const shared = is.busy !== null || is.blocked !== null;
       attribute(ring, 'visibility', shared && !silent ? null : 'hidden');
@@ -143,22 +143,23 @@ export function topology(place, { choose, note }) {
     const bar = s('rect', { class: 'level', x: -26, y: 3, height: 6, rx: 3, width: 0 });
     const full = s('text', { class: 'full', x: 6, y: 10 });
     const fill = s('g', { class: 'fill' }, s('rect', { class: 'track', x: -26, y: 3, width: 28, height: 6, rx: 3 }), bar, full);
-    const marks = s('text', { class: 'marks', x: 0, y: 24 });
+    const waits = s('text', { class: 'marks', x: 0, y: 23, 'data-level': 'warn' });
+    const harm = s('text', { class: 'marks', x: 0, y: 36, 'data-level': 'bad' });
     const title = s('title');
-    const label = s('g', { class: 'label', transform: `translate(${at.x.toFixed(1)} ${at.y.toFixed(1)})` }, title, line, ...(small ? [] : [fill, marks]));
+    const label = s('g', { class: 'label', transform: `translate(${at.x.toFixed(1)} ${at.y.toFixed(1)})` }, title, line, ...(small ? [] : [fill, waits, harm]));
     return { element, label, update(model) {
       const is = linkFigures(link, model.edges);
       const dropping = rising(link, model);
-      const harm = [is.waits ? '‖ waits' : null, dropping ? `▼ ${dropping}` : null, is.unaccounted ? `✖ ${count(is.unaccounted)} lost` : null].filter(Boolean);
-      text(line, small ? `${is.waits ? '‖ ' : ''}${rate(is.rate)}` : rate(is.rate));
+      text(line, small ? `${is.unaccounted ? '✖ ' : dropping ? '▼ ' : is.waits ? '‖ ' : ''}${rate(is.rate)}` : rate(is.rate));
       attribute(fill, 'visibility', is.fill === null ? 'hidden' : null);
       if (is.fill !== null) {
         attribute(fill, 'data-level', level(is.fill));
         attribute(bar, 'width', (28 * Math.min(1, Math.max(0, is.fill))).toFixed(1));
         text(full, percent(is.fill));
       }
-      text(marks, clip(harm.join(' '), 24));
-      attribute(marks, 'data-level', is.unaccounted || dropping ? 'bad' : 'warn');
+      text(waits, is.waits ? '‖ waits' : '');
+      text(harm, is.unaccounted ? `✖ ${short(is.unaccounted)} lost` : dropping ? '▼ drops' : '');
+      attribute(line, 'data-level', small && (is.unaccounted || dropping) ? 'bad' : null);
       attribute(element, 'data-waits', is.waits ? '' : null);
       attribute(element, 'data-idle', is.rate > 0 ? null : '');
       text(title, [`${is.edges === 1 ? 'one edge' : `${is.edges} edges`}${is.guarantee ? `, ${is.guarantee}` : ''}`, `rate ${rate(is.rate)}`, `under way ${count(is.underWay)}`,

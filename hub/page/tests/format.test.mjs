@@ -19,7 +19,7 @@ test('latencies have the unit that fits', () => {
 });
 
 test('stretches of time name their two largest units', () => {
-  assert.deepEqual([0, 7.9, 60, 185, 7800, 349_200, -3].map(age), ['0 s', '7 s', '1 min', '3 min 5 s', '2 h 10 min', '4 d 1 h', '0 s']);
+  assert.deepEqual([0, 7.9, 60, 185, 7800, 349_200, -3].map((seconds) => age(seconds)), ['0 s', '7 s', '1 min', '3 min 5 s', '2 h 10 min', '4 d 1 h', '0 s']);
 });
 
 test('what is unknown is a dash', () => {
@@ -38,4 +38,8 @@ test('another day than today is named', () => {
   const now = new Date(2026, 10, 22, 12, 0, 0).getTime() / 1000;
   assert.equal(when(now - 60, now), '11:59:00');
   assert.equal(when(now - 86_400, now), '2026-11-21 12:00:00');
+});
+
+test('or only the largest', () => {
+  assert.equal(age(282, 1), '4 min');
 });
