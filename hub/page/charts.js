@@ -1,6 +1,6 @@
 // The charts of one node by uPlot, above each other on one time cursor.
 
-import { age, clock, count, latency, percent, rate, short, when } from './format.js';
+import { clock, count, latency, percent, rate, short, when } from './format.js';
 import { h, text } from './dom.js';
 import { decades, growth, positive, withGaps } from './series.js';
 import { WINDOW_SECONDS } from './view.js';
@@ -12,7 +12,7 @@ const NAMES = ['in', 'out', 'p50', 'p75', 'p90', 'p95', 'p99', 'p999', 'depth', 
 const CHARTS = [
   { title: 'Throughput', unit: 'messages/s', write: short, series: [['in', 'in', '--c1', short], ['out', 'out', '--c2', short]] },
   { title: 'Latency', unit: 'log', write: latency, log: true, series: [['p50', 'p50', '--l1', latency], ['p90', 'p90', '--l2', latency], ['p99', 'p99', '--l3', latency], ['p999', 'p99.9', '--l4', latency]] },
-  { title: 'Depth and age', optional: true, unit: 'messages, oldest', write: short, rightWrite: age, series: [['depth', 'depth', '--c1', count]], right: [['age', 'age', '--c3', latency]] },
+  { title: 'Depth and age', optional: true, unit: 'messages, oldest', write: short, rightWrite: latency, series: [['depth', 'depth', '--c1', count]], right: [['age', 'age', '--c3', latency]] },
   { title: 'Blocked and drops', unit: 'share of time, drops/s', write: percent, rightWrite: short, whole: true, series: [['busy', 'busy', '--c4', percent], ['blocked', 'blocked', '--c3', percent]], right: [['drops', 'drops', '--bad', rate]] },
 ];
 
