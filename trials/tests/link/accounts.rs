@@ -71,7 +71,7 @@ fn every_node_gives_account() {
 /// This edge of the client leads to that server, by its address and by its node.
 #[track_caller]
 fn assert_joined(client: &Weir, place: usize, flow: EdgeFlow, server: &Weir) {
-    let edge = &client.edges[place];
+    let edge = client.edges.get(place).unwrap();
     assert_eq!((edge.flow, edge.guarantee.as_deref()), (flow, Some("exactly-once")));
     assert_eq!((Some(edge.peer), edge.node.is_some()), (server.address, true));
     assert_eq!(edge.node, server.node);
