@@ -1,5 +1,7 @@
 //! The hub's flags.
 
+use std::path::PathBuf;
+
 use runtime::{Address, flags::Logging};
 
 /// Shows what all nodes do, on one page: health, topology, rates, latencies, losses, and where the bottleneck is.
@@ -9,6 +11,9 @@ pub(crate) struct Args {
     /// Listen here; port 0 takes a free one, and the line `listening on HOST:PORT` on stderr tells which
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5555")]
     pub(crate) address: Address,
+    /// Keep the history in this folder, so that it is back after a restart [default: in memory only]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
     /// Keep so many nodes at most; a silent one makes room after an hour
     #[arg(long, value_name = "COUNT", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) nodes_max: u32,
@@ -21,6 +26,7 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   hub                                                   the page is at http://127.0.0.1:5555/
+  hub --data history                                    the history is back after a restart
   metrics-receiver                                      passes the nodes' reports on to it
   mq --metrics-address 127.0.0.1:5001 --stats-period 1  a queue that reports every second
   curl 127.0.0.1:5555/api/v1/state                      all that the page shows, as JSON

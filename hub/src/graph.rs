@@ -213,12 +213,22 @@ fn missing(server: &Node, clients: &[(&String, &Node, &EdgeReport)]) -> Option<M
     for (id, client, edge) in clients {
         let Some(samples) = client.samples.get(&(edge.dir, edge.index)) else { continue };
         let key = ((*id).clone(), edge.index);
+        let is_known = edge.node.is_some() && server.ours.as_ref().is_some_and(|ours| ours.node.is_some());
+        let is_this = edge.node == server.ours.as_ref().and_then(|ours| ours.node.clone());
+        if is_known && !is_this {
+            // Its counts are still of the server that was there before.
+            sent = None;
+            continue;
+        }
         let base = match server.bases.get(&key) {
+            // Its counts began anew with this life of the server.
+            _ if is_known => 0,
             Some(base) => *base,
-            // A client that is younger than the server told it everything in this life.
-            None if client.began >= server.began && client.restarts == 0 => 0,
             None => {
-                let Some(base) = samples.confirmed_after(server.began) else { continue };
+                // A client that is younger than the server told it everything in this life.
+                let is_younger = client.began >= server.began && client.restarts == 0;
+                let base = if is_younger { Some(0) } else { samples.confirmed_after(server.began) };
+                let Some(base) = base else { continue };
                 missing.bases.push((key, base));
                 base
             }

@@ -8,7 +8,7 @@ use crate::{
     Event, Events, Slot,
     graph::{self, Nodes},
     node::Node,
-    post::{self, PostError, Posted},
+    post::{self, Ours, PostError, Posted},
 };
 
 /// A node that was silent for so long is forgotten, in seconds.
@@ -88,6 +88,8 @@ pub struct Kept {
     pub period: f64,
     /// How often it began anew.
     pub restarts: u64,
+    /// What it said last.
+    ours: Option<Ours>,
 }
 
 /// A node to be written down: what it is, and the slots that changed.
@@ -233,6 +235,7 @@ impl Hub {
                 t1: node.t1,
                 period: node.period,
                 restarts: node.restarts,
+                ours: node.ours.clone(),
             };
             let rings = node.rings.all_mut().each_mut();
             let rings = rings.map(|ring| (ring.oldest_tick().unwrap_or(0), ring.take_new().cloned().collect()));
@@ -246,7 +249,7 @@ impl Hub {
         (self.events.since(n).cloned().collect(), self.events.next())
     }
 
-    /// Puts back what was written down of a node.
+    /// Puts back what was written down of a node. One beyond the most that are kept is forgotten.
     pub fn restore(&mut self, id: String, kept: Kept, rings: [Vec<Slot>; 3]) {
         let mut node = Node {
             func: kept.func,
@@ -256,6 +259,9 @@ impl Hub {
             last_second: rings.first().and_then(|ring| ring.last()).map_or(0, |slot| slot.tick),
             period: kept.period,
             restarts: kept.restarts,
+            began: kept.ours.as_ref().map_or(0.0, |ours| kept.t1 - ours.uptime_s),
+            tells_in: kept.ours.is_some(),
+            ours: kept.ours,
             ..Node::default()
         };
         for (ring, slots) in node.rings.all_mut().iter_mut().zip(rings) {
@@ -265,6 +271,8 @@ impl Hub {
         }
         if self.nodes.len() < self.nodes_max {
             self.nodes.insert(id, node);
+        } else {
+            self.forgotten.push(id);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
-    post::{Direction, Ours, Posted, Share},
+    post::{Direction, EdgeReport, Ours, Posted, Share},
     rings::{Gauged, Rings},
 };
 
@@ -72,6 +72,8 @@ pub(crate) struct Node {
     pub last_second: u32,
     /// Where its reports follow one another without a gap since, by its own clock.
     pub(crate) unbroken_since: f64,
+    /// Whether it ever said what goes in; nodes of 2016 do not.
+    pub(crate) tells_in: bool,
     /// Whether it is silent for too long.
     pub is_silent: bool,
     /// How often it began anew.
@@ -110,12 +112,21 @@ pub(crate) struct Rise {
 pub(crate) struct Samples {
     /// What earlier lives of the client had counted when they were heard last.
     retired: (u64, u64),
+    /// Which server the counts are of: at another one they begin anew.
+    server: Option<String>,
     /// `(t1, sent, confirmed)`, or taken and finished, the oldest first.
     pub ring: VecDeque<(f64, u64, u64)>,
 }
 
 impl Samples {
-    fn push(&mut self, at: f64, sent: u64, confirmed: u64, has_restarted: bool) {
+    fn push(&mut self, at: f64, edge: &EdgeReport, has_restarted: bool) {
+        let (sent, confirmed) = match edge.dir {
+            Direction::Out => (edge.sent, edge.confirmed.unwrap_or(0)),
+            Direction::In => (edge.taken, edge.finished.unwrap_or(0)),
+        };
+        if edge.node.is_some() && edge.node != self.server {
+            *self = Self { server: edge.node.clone(), ..Self::default() };
+        }
         if has_restarted && let Some((_, sent, confirmed)) = self.ring.back() {
             self.retired = (*sent, *confirmed);
         }
@@ -168,6 +179,7 @@ impl Node {
         }
         self.is_silent = false;
         self.last_seen = now;
+        self.tells_in |= posted.ours.is_some() || posted.throughput.values().any(|(messages_in, _)| *messages_in > 0);
         self.period = (t1 - t0).clamp(1.0, 86_400.0);
         self.take_throughput(t0, t1, shift, &posted);
         self.last_second = last_second(t1);
@@ -218,11 +230,7 @@ impl Node {
         }
         self.began = self.t1 - ours.uptime_s;
         for edge in &ours.edges {
-            let (sent, confirmed) = match edge.dir {
-                Direction::Out => (edge.sent, edge.confirmed.unwrap_or(0)),
-                Direction::In => (edge.taken, edge.finished.unwrap_or(0)),
-            };
-            self.samples.entry((edge.dir, edge.index)).or_default().push(self.t1, sent, confirmed, has_restarted);
+            self.samples.entry((edge.dir, edge.index)).or_default().push(self.t1, edge, has_restarted);
         }
         let kept: Vec<_> = ours.edges.iter().map(|edge| (edge.dir, edge.index)).collect();
         self.samples.retain(|key, _| kept.contains(key));

@@ -35,7 +35,7 @@ pub(crate) struct Posted {
 }
 
 /// The member `weir` of a report.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, serde::Serialize)]
 #[serde(default)]
 pub(crate) struct Ours {
     /// The node's version.
@@ -64,7 +64,7 @@ pub(crate) struct Ours {
 }
 
 /// One edge as its client reports it. Counts are messages since the client's start.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, serde::Serialize)]
 #[serde(default)]
 pub(crate) struct EdgeReport {
     /// `out` or `in`, seen from the client.

@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
-
 use crate::{Latencies, Window};
 
 /// Slots of one length.
@@ -18,7 +16,7 @@ pub(crate) struct Ring {
 }
 
 /// What a node did in `step` seconds. Absent values were not reported.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Slot {
     /// Which slot it is: seconds since the epoch, divided by the step.
     pub tick: u32,
@@ -26,7 +24,6 @@ pub struct Slot {
     seconds: u8,
     shares: u8,
     /// Whether it changed since it was last written down.
-    #[serde(skip)]
     is_new: bool,
     is_gauged: bool,
     messages_in: u32,
@@ -91,6 +88,47 @@ impl Slot {
     /// The latencies, added to others.
     pub(crate) fn add_latencies_to(&self, latencies: &mut Latencies) {
         latencies.add_packed(&self.latency);
+    }
+
+    /// For a file: everything but the tick.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![1, self.seconds, self.shares, u8::from(self.is_gauged)];
+        for count in [self.messages_in, self.messages_out] {
+            bytes.extend(count.to_le_bytes());
+        }
+        for value in [self.depth, self.age, self.busy, self.blocked] {
+            bytes.extend(value.to_le_bytes());
+        }
+        bytes.extend(self.drops.to_le_bytes());
+        bytes.extend(&self.latency);
+        bytes
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) made; `None` if it is something else.
+    pub fn from_bytes(tick: u32, bytes: &[u8]) -> Option<Self> {
+        let (&[1, seconds, shares, is_gauged], rest) = bytes.split_first_chunk()? else { return None };
+        let (messages_in, rest) = rest.split_first_chunk()?;
+        let (messages_out, rest) = rest.split_first_chunk()?;
+        let (depth, rest) = rest.split_first_chunk()?;
+        let (age, rest) = rest.split_first_chunk()?;
+        let (busy, rest) = rest.split_first_chunk()?;
+        let (blocked, rest) = rest.split_first_chunk()?;
+        let (drops, latency) = rest.split_first_chunk()?;
+        Some(Self {
+            tick,
+            seconds,
+            shares,
+            is_new: false,
+            is_gauged: is_gauged != 0,
+            messages_in: u32::from_le_bytes(*messages_in),
+            messages_out: u32::from_le_bytes(*messages_out),
+            depth: f32::from_le_bytes(*depth),
+            age: f32::from_le_bytes(*age),
+            busy: f32::from_le_bytes(*busy),
+            blocked: f32::from_le_bytes(*blocked),
+            drops: u64::from_le_bytes(*drops),
+            latency: latency.into(),
+        })
     }
 
     /// How many seconds were reported.

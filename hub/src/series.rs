@@ -44,7 +44,7 @@ impl Hub {
             .collect();
         let column = |name: &str| -> Vec<Value> {
             let value = |(slot, latency): (Option<&Slot>, Option<crate::Percentiles>)| match name {
-                "in" => json!(slot.and_then(Slot::rate_in)),
+                "in" => json!(slot.and_then(Slot::rate_in).filter(|_| node.tells_in)),
                 "out" => json!(slot.and_then(Slot::rate_out)),
                 "depth" => json!(slot.and_then(Slot::depth)),
                 "age" => json!(slot.and_then(Slot::age)),

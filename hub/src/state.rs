@@ -181,7 +181,7 @@ impl Hub {
         let rates = |of: fn(&crate::Slot) -> Option<f64>| spread(in_window(node, window).filter_map(of).collect());
         let more = json!({
             "bins": latencies(node, window).bins(),
-            "throughput": {"in": rates(crate::Slot::rate_in), "out": rates(crate::Slot::rate_out)},
+            "throughput": {"in": if node.tells_in { rates(crate::Slot::rate_in) } else { Value::Null }, "out": rates(crate::Slot::rate_out)},
             "edges": node.ours.iter().map(|ours| ours.edges.len() as u64 + ours.edges_left_out).sum::<u64>(),
         });
         if let (Value::Object(detail), Value::Object(more)) = (&mut detail, more) {
@@ -230,7 +230,7 @@ fn node_state(id: &str, node: &Node, window: Window) -> NodeState {
         last_seen: node.last_seen,
         period_s: node.period,
         restarts: node.restarts,
-        rate_in: rates.map(|rates| rates.0),
+        rate_in: rates.map(|rates| rates.0).filter(|_| node.tells_in),
         rate_out: rates.map(|rates| rates.1),
         latency: latencies(node, window).percentiles(),
         share: node.share(),
@@ -254,7 +254,10 @@ fn health(nodes: &Nodes, edges: &[Edge], window: Window) -> Health {
     } else if let Some(bottleneck) = &bottleneck {
         ("bottleneck", bottleneck.text.clone())
     } else {
-        ("healthy", format!("{} nodes report, every message is accounted for", nodes.len()))
+        let is_known = nodes.values().any(|node| node.ours.is_some());
+        let rest = if is_known { ", every message is accounted for" } else { "" };
+        let many = if nodes.len() == 1 { "1 node reports" } else { &format!("{} nodes report", nodes.len()) };
+        ("healthy", format!("{many}{rest}"))
     };
     Health { state, text, bottleneck, unaccounted, totals: totals(nodes, edges, window) }
 }
