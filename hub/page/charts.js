@@ -21,6 +21,9 @@ const AXIS = 22; // height of the time axis, under the last chart only
 const LEFT = 52; // width of the axes at the sides, equal so that the charts stand in line
 const RIGHT = 44;
 
+/** The end of a scale that begins at 0. */
+const roof = (high) => (high > 0 ? high * 1.1 : 1);
+
 /** Of the marks of a logarithmic scale the powers of ten. */
 const tens = (_, ticks) => ticks.map((tick) => (Math.abs(Math.log10(tick) - Math.round(Math.log10(tick))) < 1e-6 ? tick : null));
 
@@ -58,8 +61,8 @@ export function charts(place) {
     const one = ([, label, variable], scale) => ({ label, scale, stroke: colour(variable), width: 1.4, spanGaps: false, points: { show: false } });
     const scales = { x: { time: true, range: () => range },
       y: chart.log ? { distr: 3, range: (_, low, high) => decades(low, high) }
-        : { range: (_, __, high) => [0, chart.whole ? 1 : Math.max(high ?? 0, 1e-9) * 1.1 || 1] },
-      right: { range: (_, __, high) => [0, Math.max(high ?? 0, 1) * 1.1] } };
+        : { range: (_, __, high) => [0, chart.whole ? 1 : roof(high)] },
+      right: { range: (_, __, high) => [0, roof(high)] } };
     const axes = [
       { stroke: ink, grid, ticks: { show: false }, font, size: last ? AXIS : 0, gap: 4, values: last ? (_, ticks) => ticks.map((tick) => (range[1] - range[0] > 4000 ? clock(tick).slice(0, 5) : clock(tick))) : () => [], space: 64 },
       { ...side, scale: 'y', values: (_, ticks) => ticks.map((tick) => (tick === null ? '' : chart.write(tick))), ...(chart.log && { filter: tens, grid: { ...grid, filter: tens } }) },

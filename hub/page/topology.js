@@ -122,7 +122,7 @@ export function topology(place, { choose, note }) {
       text(kind, clip(group ? (is.silent ? `${is.silent} silent` : worstOf ?? is.first.kind) : calling(is.first), 21));
       const silent = is.standing === 'silent' && !group;
       const seen = `last seen ${age((model.now ?? 0) - (is.seen ?? 0), 1)} ago`;
-      text(figures, silent ? seen : [rate(is.flow), small ? null : `p99 ${latency(is.p99)}`].filter(Boolean).join(' · '));
+      text(figures, silent ? seen : [rate(is.flow), small || is.p99 === null ? null : `p99 ${latency(is.p99)}`].filter(Boolean).join(' · '));
       const shared = is.busy !== null || is.blocked !== null;
       attribute(ring, 'visibility', shared && !silent ? null : 'hidden');
       attribute(busy, 'stroke-dasharray', `${((is.busy ?? 0) * TURN).toFixed(1)} ${TURN.toFixed(1)}`);
