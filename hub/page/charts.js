@@ -24,8 +24,12 @@ const RIGHT = 44;
 /** The end of a scale that begins at 0. */
 const roof = (high) => (high > 0 ? high * 1.1 : 1);
 
-/** Of the marks of a logarithmic scale the powers of ten. */
-const tens = (_, ticks) => ticks.map((tick) => (Math.abs(Math.log10(tick) - Math.round(Math.log10(tick))) < 1e-6 ? tick : null));
+/** Of the marks of a logarithmic scale the powers of ten; on a long one every other. */
+const tens = (plot, ticks) => {
+  const every = Math.log10(plot.scales.y.max / plot.scales.y.min) > 4.5 ? 2 : 1;
+  const isShown = (power) => Math.abs(power - Math.round(power)) < 1e-6 && Math.round(power) % every === 0;
+  return ticks.map((tick) => (isShown(Math.log10(tick)) ? tick : null));
+};
 
 /** The four charts in `place`, which must be in the page. */
 export function charts(place) {

@@ -1,6 +1,6 @@
 // The columns of the table of nodes: what each says, and by what it sorts; the filter. Pure.
 
-import { MARKS, WORST, calling, counter, gauge, standing, sum, told } from './model.js';
+import { MARKS, WORST, calling, counter, dropped, gauge, standing, told } from './model.js';
 import { NONE, age, count, latency, short } from './format.js';
 
 const shares = (share) => (share ? [share.busy, share.blocked, share.idle].map((one) => Math.round((one ?? 0) * 100)).join('/') : NONE);
@@ -8,7 +8,6 @@ const duplicates = (node) => {
   const [one, other] = [counter(node, 'duplicates'), counter(node, 'duplicate_ids')];
   return one === null && other === null ? null : (one ?? 0) + (other ?? 0);
 };
-const dropped = (node) => (node.drops ? sum(node.drops) : null);
 
 /** Each: `id` in the address of the page, `name`, `about`, `value(node, model)` to sort by, `text`, `harm` if over 0 is bad. */
 export const COLUMNS = [
@@ -26,7 +25,7 @@ export const COLUMNS = [
   { id: 'depth', name: 'Depth', about: 'messages that wait in it', value: (node) => gauge(node, 'depth'), text: (node) => count(gauge(node, 'depth')) },
   { id: 'age', name: 'Age', about: 'age of the oldest that waits', value: (node) => gauge(node, 'oldest_age_s'), text: (node) => latency(gauge(node, 'oldest_age_s')) },
   { id: 'unaccounted', name: 'Unacc.', about: 'messages that no counter explains', value: (node) => node.unaccounted, text: (node) => count(node.unaccounted), harm: true },
-  { id: 'drops', name: 'Drops', about: 'messages dropped, of every reason', value: dropped, text: (node) => count(dropped(node)), harm: true },
+  { id: 'drops', name: 'Drops', about: 'messages and datagrams thrown away, by every reason', value: dropped, text: (node) => count(dropped(node)), harm: true },
   { id: 'dup', name: 'Dup.', about: 'duplicates dropped', value: duplicates, text: (node) => count(duplicates(node)) },
   { id: 'redelivered', name: 'Redel.', about: 'handed out again', value: (node) => counter(node, 'redelivered'), text: (node) => count(counter(node, 'redelivered')) },
   { id: 'dead', name: 'Dead', about: 'dead letters', value: (node) => counter(node, 'dead'), text: (node) => count(counter(node, 'dead')), harm: true },

@@ -114,7 +114,7 @@ export function detail(place, { onTab }) {
       ...(balance.length ? balance : [h('p', { class: 'muted' }, node.ours ? 'This kind of node keeps no sum of its own; its edges are below.' : 'Nodes of 2016 report no ledger.')]),
       h('table', { class: 'edges' }, h('caption', {}, 'Edges'), h('thead', {}, h('tr', {}, ...['Edge', 'Guarantee', 'Given', 'Answered', 'Open', 'Unacc.'].map((name) => h('th', { scope: 'col' }, name)))), h('tbody', {}, ...edges)),
       node.elsewhere > 0 ? h('p', { class: 'muted' }, `${count(node.elsewhere)} came from clients that do not report to this hub.`) : '',
-      list('Drops by reason', drops.length ? drops : [['none', 0]], count),
+      list('Drops and refusals by reason', drops.length ? drops : [['none', 0]], count),
       list('Counters', counters(node.ledger), count),
       list('Gauges', Object.entries(node.gauges ?? {}), (value) => (Number.isInteger(value) ? count(value) : String(Number(value.toPrecision(4))))));
   }

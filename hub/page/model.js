@@ -63,6 +63,18 @@ export const ofItsOwn = (node) => (node.func && !['messagequeue', 'sink', node.k
 /** Kind and function of a node in words. */
 export const calling = (node) => [node.kind === 'unknown' ? null : node.kind, ofItsOwn(node)].filter(Boolean).join(' · ') || 'unknown';
 
+/** Counters of what was refused: whoever sent it keeps it and sends it again, so nothing is lost by them. */
+const REFUSALS = new Set(['batches_held_back_full', 'fenced', 'held_dropped', 'leases_lost', 'not_allowed', 'refused_bytes_max',
+  'refused_full', 'refused_ids', 'refused_messages_max', 'refused_parked', 'refused_producers', 'stray']);
+const isLoss = (name) => !REFUSALS.has(name);
+
+/** What a node threw away, by every reason; null for a node that does not tell. */
+export const dropped = (node) => (node.ours ? sum(Object.fromEntries(Object.entries(node.drops ?? {}).filter(([name]) => isLoss(name)))) : null);
+
+/** The counters of loss, and of refusals, that rise now. */
+export const losing = (node) => (node?.rising ?? []).filter(isLoss);
+const refusing = (node) => (node?.rising ?? []).filter((name) => !isLoss(name));
+
 /** The id of the node that holds the others back, or null. */
 export const bottleneck = (health) => health?.bottleneck?.node ?? null;
 
@@ -71,8 +83,8 @@ export function standing(node, health) {
   if (node.state === 'silent') return 'silent';
   if ((node.unaccounted ?? 0) > 0) return 'harm';
   if (bottleneck(health) === node.id) return 'bottleneck';
-  if (node.rising?.length) return 'drops';
-  if ((node.share?.blocked ?? 0) > 0.1) return 'waits';
+  if (losing(node).length) return 'drops';
+  if (refusing(node).length || (node.share?.blocked ?? 0) > 0.1) return 'waits';
   return 'live';
 }
 
@@ -89,7 +101,8 @@ export function told(node, model) {
   const is = standing(node, model.health);
   const [mark, word] = MARKS[is];
   if (is === 'silent') return `${mark} last seen ${age((model.now ?? 0) - (node.last_seen ?? 0), 1)} ago`;
-  if (is === 'drops') return `${mark} ${node.rising.join(', ')}`;
+  if (is === 'drops') return `${mark} ${losing(node).join(', ')}`;
+  if (is === 'waits' && refusing(node).length) return `${mark} ${refusing(node).join(', ')}`;
   return `${mark} ${word}`;
 }
 

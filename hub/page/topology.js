@@ -3,7 +3,7 @@
 
 import { attribute, h, s, text } from './dom.js';
 import { linkFigures, level, path, scaleFor, shape } from './graph.js';
-import { MARKS, WORST, calling, gauge, ofItsOwn, standing, sum } from './model.js';
+import { MARKS, WORST, calling, dropped, gauge, losing, ofItsOwn, standing } from './model.js';
 import { NONE, age, clip, count, latency, percent, rate, short } from './format.js';
 
 const BOX = { width: 168, height: 64 };
@@ -21,7 +21,7 @@ function boxFigures(box, model) {
   const standings = nodes.map((node) => standing(node, model.health));
   const first = nodes[0];
   const silent = standings.filter((one) => one === 'silent').length;
-  const drops = nodes.reduce((total, node) => total + sum(node.drops), 0);
+  const drops = nodes.reduce((total, node) => total + (dropped(node) ?? 0), 0);
   const flow = nodes.reduce((total, node) => total + Math.max(node.in ?? 0, node.out ?? 0), 0);
   const harm = WORST.find((one) => standings.includes(one)) ?? 'live';
   return { nodes, first, silent, drops, flow, p99: most(nodes.map((node) => node.latency?.p99)),
@@ -33,7 +33,7 @@ function boxFigures(box, model) {
 /** The first counter of loss that rises at what a link leads to, or null. */
 function rising(link, model) {
   const takers = link.edges.map((id) => model.nodes.get(model.edges.get(id)?.to));
-  return takers.find((node) => node?.rising?.length)?.rising[0] ?? null;
+  return takers.flatMap(losing)[0] ?? null;
 }
 
 /** A topology in `place`; `choose(id)` when a node's box is chosen, `note(text, grouped, opened)` tells what is drawn. */

@@ -1,7 +1,7 @@
 // What the page knows, from a state and its ticks.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { calling, counter, empty, fromState, newest, standing, suggested, told, withDetails, withTick } from '../model.js';
+import { calling, counter, dropped, empty, fromState, losing, newest, standing, suggested, told, withDetails, withTick } from '../model.js';
 
 const state = { now: 10, version: '1', started: 1, health: { state: 'healthy', unaccounted: 0, bottleneck: null },
   nodes: [{ id: 'A', kind: 'queue', ours: true, in: 1, out: 2 }, { id: 'B', kind: 'sink', ours: false }], edges: [{ id: 'A>0', from: 'A', to: 'B', rate: 1 }], events: [{ n: 1 }] };
@@ -53,6 +53,14 @@ test('the worst that is so gives the standing', () => {
   assert.equal(standing({ id: 'V', state: 'live', rising: ['x'] }, held), 'drops');
   assert.equal(standing({ id: 'V', state: 'live', share: { blocked: 0.2 } }, held), 'waits');
   assert.equal(standing({ id: 'V', state: 'live' }, null), 'live');
+});
+
+test('what is refused is not lost', () => {
+  const node = { id: 'Q', ours: true, state: 'live', drops: { kernel_drops: 2, refused_full: 5 }, rising: ['refused_full'] };
+  assert.equal(dropped(node), 2);
+  assert.equal(dropped({ ours: false, drops: {} }), null);
+  assert.equal(told(node, {}), '‖ refused_full');
+  assert.deepEqual(losing({ rising: ['refused_full', 'kernel_drops'] }), ['kernel_drops']);
 });
 
 test('standings are told in words', () => {
