@@ -175,7 +175,7 @@ mod tests {
 
     const BODY: &[u8] = br#"{"pipeline_key": "N", "t0": 999.0, "t1": 1000.0, "topics": {"latency_bins": {"0.001": 5},
         "throughput_out": {"999": 7}}, "report": {"t0": 999.0, "t1": 1000.0, "func": "Sink", "VUID": "N",
-        "weir": {"uptime_s": 3, "ledger": {"received": 7}, "gauges": {"depth": 2.5}, "share": {"busy": 0.25, "blocked": 0, "idle": 0.75}}}}"#;
+        "weir": {"uptime_s": 3, "ledger": {"received": 7}, "gauges": {"depth": 2.5}, "share": {"busy": 0.25, "blocked": 0.5, "idle": 0.25}}}}"#;
 
     #[test]
     fn what_is_written_is_read_again() {
