@@ -3,6 +3,8 @@
 #
 #   start NODE PROGRAM FLAGS...    runs a node in the background; NODE is what the script calls it
 #   address NODE                   the HOST:PORT where it listens, once it does
+#   watch                          runs a hub and says the address of its page; runs a metrics-receiver that posts to it, with
+#                                  the flags that make a node report to that in $metrics
 #   settled FILE NODE...           waits until these queues are empty and FILE has not grown for a second
 #
 # Nodes listen at ports that the system chooses, so a demo runs beside whatever else is running.
@@ -12,6 +14,7 @@ set -euo pipefail
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 scratch=$(mktemp -d)
 started=()
+metrics=()
 
 # The end, however it comes: the last line, an error, Ctrl-C or SIGTERM. Nodes are told in the reverse order of their
 # start, so that whoever receives reports still gets the last ones.
@@ -39,7 +42,7 @@ need() { # need COMMAND DEBIAN_PACKAGE
 if [ -z "${WEIR_BIN:-}" ]; then
     need npm npm # the libraries of the hub's page
     echo "Building the programs; the first time, this takes some minutes." >&2
-    programs=(-p mq -p worker -p feeder -p sink -p metrics-receiver -p udp-client)
+    programs=(-p mq -p worker -p feeder -p sink -p metrics-receiver -p hub -p udp-client)
     WEIR_BIN=$(cd "$project" && cargo build --release --quiet "${programs[@]}" &&
         cd "${CARGO_TARGET_DIR:-target}/release" && pwd)
 fi
@@ -65,6 +68,13 @@ address() {
         sleep 0.05
     done
     echo "$found"
+}
+
+watch() {
+    start hub hub --address 127.0.0.1:0
+    start reports metrics-receiver --address 127.0.0.1:0 --uri "http://$(address hub)/post"
+    metrics=(--metrics-address "$(address reports)" --stats-period 1)
+    echo "The page: http://$(address hub)/"
 }
 
 settled() {

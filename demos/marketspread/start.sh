@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Market spread: quotes and orders go through a queue and a worker to a sink.
 #
-#   start.sh [FILE...]           feeds a line from each file in turn, over and over, a thousand a second, and shows the
-#                                reports of queue, worker and sink once a second, until Ctrl-C
+#   start.sh [FILE...]           feeds a line from each file in turn, over and over, a thousand a second, until Ctrl-C; says
+#                                the address of a page to watch it on, and shows the nodes' reports once a second
 #   start.sh --once [FILE...]    feeds one file after the other, and shows the answers
 #
 # Without files of yours, it feeds nbbo.msg and trades.msg of this folder.
@@ -15,11 +15,9 @@ mode=${1:-}
 [ "$mode" != --once ] || shift
 [ $# -gt 0 ] || set -- "$project/demos/marketspread/nbbo.msg" "$project/demos/marketspread/trades.msg"
 
-metrics=()
 shown=()
 if [ "$mode" != --once ]; then
-    start reports metrics-receiver --address 127.0.0.1:0 --uri ''
-    metrics=(--metrics-address "$(address reports)" --stats-period 1)
+    watch
     shown=(--quiet)
 fi
 
@@ -42,5 +40,5 @@ paths=()
 for file; do
     paths+=(--path "$file")
 done
-start feeder feeder --quiet --loop --rate 1k --address "$(address queue)" "${paths[@]}"
+start feeder feeder --quiet --loop --rate 1k "${metrics[@]}" --vuid FEEDER --address "$(address queue)" "${paths[@]}"
 wait

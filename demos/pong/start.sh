@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Ping-pong: one queue, one worker that takes from it and answers into it, and one message that goes round for ever.
 #
-#   start.sh           plays until Ctrl-C, and shows the reports of both nodes once a second
+#   start.sh           plays until Ctrl-C; says the address of a page to watch it on, and shows the reports of both nodes once
+#                      a second
 #   start.sh --once    puts the lines of input.txt, and shows what comes of each
 source "$(dirname "${BASH_SOURCE[0]}")/../nodes.sh"
 here=$project/demos/pong
@@ -18,8 +19,7 @@ if [ "${1:-}" = --once ]; then
     exit
 fi
 
-start reports metrics-receiver --address 127.0.0.1:0 --uri ''
-metrics=(--metrics-address "$(address reports)" --stats-period 1)
+watch
 start table mq --address 127.0.0.1:0 "${metrics[@]}" --vuid TABLE
 start player worker --function pong --output-type queue "${metrics[@]}" --vuid PLAYER \
     --input-address "$(address table)" --output-address "$(address table)"

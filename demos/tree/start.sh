@@ -1,17 +1,16 @@
 #!/usr/bin/env bash
 # A tree: a router sends each symbol to one of two workers, and both send their answers to one sink.
 #
-#   start.sh                  feeds quotes and orders until Ctrl-C, and shows the reports once a second
+#   start.sh                  feeds quotes and orders until Ctrl-C; says the address of a page to watch it on, and shows the
+#                             nodes' reports once a second
 #   start.sh --two-routers    the same with two routers, which may overtake each other: see README.md
 #   start.sh --once           feeds nbbo.msg, then trades.msg, and shows the answers, sorted
 source "$(dirname "${BASH_SOURCE[0]}")/../nodes.sh"
 here=$project/demos/tree
 
-metrics=()
 shown=()
 if [ "${1:-}" != --once ]; then
-    start reports metrics-receiver --address 127.0.0.1:0 --uri ''
-    metrics=(--metrics-address "$(address reports)" --stats-period 1)
+    watch
     shown=(--quiet)
 fi
 
@@ -40,5 +39,6 @@ if [ "${1:-}" = --once ]; then
 fi
 
 echo "Reports follow, once a second. Ctrl-C ends it all."
-start feeder feeder --quiet --loop --rate 1k --address "$(address trunk)" --path "$here/nbbo.msg" --path "$here/trades.msg"
+start feeder feeder --quiet --loop --rate 1k "${metrics[@]}" --vuid feeder --address "$(address trunk)" \
+    --path "$here/nbbo.msg" --path "$here/trades.msg"
 wait

@@ -19,6 +19,7 @@
 
 mod client;
 mod folder;
+pub mod http;
 mod hub;
 mod node;
 mod process;

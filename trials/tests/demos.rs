@@ -1,5 +1,5 @@
 //! The demos' start scripts, as a user runs them: what they show, and that they leave nothing behind.
-#![expect(clippy::unwrap_used, reason = "a trial fails by panicking")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a trial fails by panicking")]
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use trials::{Ended, Node, TempFolder, demo_folder, group_members, programs_folder, wait_until};
+use trials::{Ended, Node, TempFolder, demo_folder, group_members, http::get, programs_folder, timed, wait_until};
 
 /// A start script in a process group of its own, as a terminal runs it, from a folder that is not the demo's.
 struct Script {
@@ -38,6 +38,24 @@ impl Script {
         assert!(left.is_empty(), "{left:?}");
         assert_eq!(ended.code, Some(0), "{}", ended.log());
         ended
+    }
+
+    /// Waits until the page's hub has heard of each of these nodes, and has rates of those that have something to do; gives
+    /// how long that took since the page's address was printed.
+    fn wait_for_page(&self, vertices: &[&str]) -> Duration {
+        let line = self.node.stdout.wait_for("The page: ");
+        let hub = line.strip_prefix("The page: http://").and_then(|rest| rest.strip_suffix('/')?.parse().ok()).unwrap();
+        let seen = || {
+            let state = get(hub, "/api/v1/state").json();
+            let nodes = state["nodes"].as_array().cloned().unwrap_or_default();
+            let moves = |vertex: &&str| {
+                nodes
+                    .iter()
+                    .any(|node| node["id"] == **vertex && node["state"] == "live" && node["out"].as_f64() > Some(0.0))
+            };
+            vertices.iter().all(moves)
+        };
+        timed(|| wait_until("the nodes on the page", seen)).1
     }
 
     /// Waits until each of these nodes has reported twice.
@@ -92,7 +110,10 @@ fn marketspread_takes_files_of_the_users_own() {
 #[test]
 fn marketspread_reports_each_second_until_ctrl_c() {
     let script = Script::start("marketspread", &[]);
-    script.wait_for_reports(&["MARKET_SPREAD", "NODE_1", "NODE_2"]);
+    let nodes = ["FEEDER", "NODE_1", "NODE_2", "MARKET_SPREAD"];
+    let took = script.wait_for_page(&nodes);
+    assert!(took < Duration::from_secs(2), "the page moves after {took:?}");
+    script.wait_for_reports(&nodes);
     let group = Pid::from_raw(i32::try_from(script.node.id()).unwrap()).unwrap();
     kill_process_group(group, Signal::INT).unwrap();
     assert!(script.end().took < Duration::from_secs(3));
@@ -102,7 +123,8 @@ fn marketspread_reports_each_second_until_ctrl_c() {
 #[test]
 fn tree_reports_each_second_until_it_is_terminated() {
     let script = Script::start("tree", &["--two-routers"]);
-    let nodes = ["sink", "trunk", "left", "right", "worker-left", "worker-right", "router-1", "router-2"];
+    let nodes = ["feeder", "trunk", "left", "right", "worker-left", "worker-right", "router-1", "router-2", "sink"];
+    script.wait_for_page(&nodes);
     script.wait_for_reports(&nodes);
     script.node.signal(Signal::TERM);
     assert!(script.end().took < Duration::from_secs(3));
@@ -111,6 +133,7 @@ fn tree_reports_each_second_until_it_is_terminated() {
 #[test]
 fn pong_reports_each_second_until_ctrl_c() {
     let script = Script::start("pong", &[]);
+    script.wait_for_page(&["TABLE", "PLAYER"]);
     script.wait_for_reports(&["TABLE", "PLAYER"]);
     script.node.signal(Signal::INT);
     assert!(script.end().took < Duration::from_secs(3));
