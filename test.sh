@@ -15,9 +15,15 @@ need() { # need COMMAND DEBIAN_PACKAGE
 }
 
 need python3 python3 # the old peer in another language
+need node nodejs     # leads the browser that opens the hub's page
+need chromium chromium
 need npm npm         # the libraries of the hub's page
 cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
 cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+if ! [ hub/page/node_modules -nt hub/page/package-lock.json ]; then
+    say "installing what leads the browser"
+    npm ci --prefix hub/page --ignore-scripts --silent
+fi
 
 say "format"
 cargo fmt --all --check
