@@ -186,12 +186,12 @@ impl Node {
         if !posted.latencies.is_empty() {
             self.rings.add_latencies(self.last_second, &posted.latencies);
         }
-        self.t1 = t1;
+        let before = std::mem::replace(&mut self.t1, t1);
         if posted.func.is_some() {
             self.func = posted.func;
         }
         if let Some(ours) = posted.ours {
-            self.take_ours(now, ours, &mut news);
+            self.take_ours(now, before, ours, &mut news);
         }
         news
     }
@@ -219,16 +219,21 @@ impl Node {
         }
     }
 
-    fn take_ours(&mut self, now: f64, ours: Ours, news: &mut News) {
+    /// `heard` is when the period of the report before ended.
+    fn take_ours(&mut self, now: f64, heard: f64, ours: Ours, news: &mut News) {
+        let began = self.t1 - ours.uptime_s;
         let has_restarted = self.ours.as_ref().is_some_and(|before| {
-            ours.uptime_s + 0.001 < before.uptime_s || ours.node != before.node || ours.boot != before.boot
+            // One that died young may have been as old at its last report as its successor at its first.
+            let is_younger = ours.uptime_s + 0.001 < before.uptime_s || began > heard + 0.001;
+            // A node may learn its id after its first report.
+            let is_other = before.node.is_some() && (ours.node != before.node || ours.boot != before.boot);
+            is_younger || is_other
         });
-        let has_restarted = has_restarted && self.ours.as_ref().is_some_and(|before| !is_discovery(before, &ours));
         if has_restarted {
             self.restarts += 1;
             news.push(("restarted", format!("restarted, up since {:.0} s", ours.uptime_s)));
         }
-        self.began = self.t1 - ours.uptime_s;
+        self.began = began;
         for edge in &ours.edges {
             self.samples.entry((edge.dir, edge.index)).or_default().push(self.t1, edge, has_restarted);
         }
@@ -382,11 +387,6 @@ impl Node {
     pub(crate) fn unaccounted(&self) -> u64 {
         self.unbalanced + self.lost
     }
-}
-
-/// Whether the difference is only that the node has learnt its id.
-fn is_discovery(before: &Ours, after: &Ours) -> bool {
-    before.node.is_none() && after.uptime_s + 0.001 >= before.uptime_s
 }
 
 fn is_loss(name: &str) -> bool {

@@ -104,6 +104,12 @@ fn a_node_that_began_anew_is_told_from_one_that_went_on() {
     bench.second(&[("Q", queue(0.5, 2, 2))]);
     let state = bench.state();
     assert_eq!((state.nodes[0].restarts, bench.kinds()), (1, vec!["came".to_owned(), "restarted".to_owned()]));
+    // It is older than the one before it ever was, and yet began after that was heard last.
+    bench.second(&[]);
+    bench.second(&[("Q", queue(1.0, 1, 1))]);
+    assert_eq!(bench.state().nodes[0].restarts, 2);
+    bench.second(&[("Q", queue(2.0, 1, 1))]);
+    assert_eq!(bench.state().nodes[0].restarts, 2);
 }
 
 #[test]
