@@ -154,7 +154,7 @@ fn what_is_missing_without_a_name_is_unaccounted_for() {
         post_report(&client);
         post_report(&server);
     }
-    wait_until("the loss", || state(hub.address())["health"]["unaccounted"].as_u64() == Some(40));
+    wait_until("the loss", || state(hub.address())["health"]["unaccounted"].as_u64() == Some(47));
     let state = state(hub.address());
     assert_eq!(state["health"]["state"], "trouble", "{:#}", state["health"]);
     assert!(
