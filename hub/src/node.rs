@@ -50,6 +50,8 @@ const REFUSALS: [&str; 12] = [
 
 /// How long after its last rise a counter is still said to rise, in seconds, beside 2.5 periods.
 const RISING_SECONDS: f64 = 10.0;
+/// How many seconds without messages one report fills at most: periods are of ten minutes at most.
+const SILENT_SECONDS_MAX: f64 = 700.0;
 /// How many reports of an edge are remembered for the balance.
 const SAMPLES_MAX: usize = 32;
 
@@ -204,7 +206,7 @@ impl Node {
         let moved = |second: u32| whole_seconds(f64::from(second) + shift.round());
         let named: BTreeMap<u32, (u64, u64)> =
             posted.throughput.iter().map(|(second, counts)| (moved(*second), *counts)).collect();
-        let first = whole_seconds(t0.floor().max(self.unbroken_since.ceil()).max(t1 - 86_400.0));
+        let first = whole_seconds(t0.floor().max(self.unbroken_since.ceil()).max(t1 - SILENT_SECONDS_MAX));
         for second in first..whole_seconds(t1) {
             if !named.contains_key(&second) {
                 self.rings.count(second, 0, 0);
