@@ -32,7 +32,8 @@ export function detail(place, { onTab }) {
   let plots = null;
   let more = null; // the answer of /api/v1/nodes/{id}: bins, throughput, the whole ledger
   let asking = null; // aborts the answers that nobody waits for any longer
-  let asked = { series: 0, node: 0 };
+  const asked = { series: 0, node: 0 };
+  let stale = true; // whether what is shown is not of this node, window and tab
 
   tablist.addEventListener('click', (event) => { const tab = event.target.closest('[data-tab]')?.dataset.tab; if (tab) onTab(tab); });
   tablist.addEventListener('keydown', (event) => {
@@ -49,11 +50,13 @@ export function detail(place, { onTab }) {
     return answer.json();
   }
 
-  /** Asks for what is shown when it is due. A hub that is away shows in the banner; here the last figures stay. */
-  function refresh(model, force) {
+  /** Asks for what is shown when it is due. When it does not come, the last figures stay. */
+  function refresh(model) {
     const { node, window, tab } = shown;
     if (document.hidden || node === null) return;
     const now = performance.now();
+    const force = stale;
+    stale = false;
     const { signal } = asking;
     const name = encodeURIComponent(node);
     if (tab === 'charts' && (force || now - asked.series >= EVERY[window] - 200)) {
@@ -89,9 +92,9 @@ export function detail(place, { onTab }) {
     });
     pane.replaceChildren(
       h('table', { class: 'bins' }, h('caption', {}, `Percent by Latency Bin, last ${shown.window}`),
-        h('thead', {}, h('tr', {}, ...['Bin', '', 'Percent', 'Cumulative', 'Count'].map((name) => h('th', { scope: 'col' }, name)))), h('tbody', {}, ...body)),
+        h('thead', {}, h('tr', {}, ...['Bin', '', 'Percent', 'Cumulative', 'Count'].map((name) => (name ? h('th', { scope: 'col' }, name) : h('td'))))), h('tbody', {}, ...body)),
       h('table', { class: 'flow' }, h('caption', {}, `Throughput, last ${shown.window}`),
-        h('thead', {}, h('tr', {}, ...['', 'Minimum', 'Median', 'Maximum'].map((name) => h('th', { scope: 'col' }, name)))),
+        h('thead', {}, h('tr', {}, h('td'), ...['Minimum', 'Median', 'Maximum'].map((name) => h('th', { scope: 'col' }, name)))),
         h('tbody', {}, ...(two ? [flow('in', throughput.in), flow('out', throughput.out)] : [flow('out', throughput)]))));
   }
 
@@ -119,7 +122,7 @@ export function detail(place, { onTab }) {
       list('Gauges', Object.entries(node.gauges ?? {}), (value) => (Number.isInteger(value) ? count(value) : String(Number(value.toPrecision(4))))));
   }
 
-  function draw(model, id, view) {
+  function draw(model, id, view, linked) {
     const node = id === null ? null : model.nodes.get(id);
     place.dataset.empty = node ? 'no' : 'yes';
     if (!node) {
@@ -157,7 +160,9 @@ export function detail(place, { onTab }) {
       node.state === 'silent' && !node.ours ? 'nodes of 2016 say nothing when idle' : null].filter(Boolean).join(' · '));
     PERCENTILES.forEach(([, name], at) => text(boxes[at].value, latency(node.latency?.[name])));
     attribute(csv, 'href', `/api/v1/series?node=${encodeURIComponent(id)}&window=${view.window}&format=csv`);
-    refresh(model, changed.node || changed.window || changed.tab);
+    stale ||= changed.node || changed.window || changed.tab;
+    // A hub that is away is not asked: its coming back asks for all that was missed.
+    if (linked) refresh(model);
   }
 
   return { draw, rebuild() { plots?.rebuild(); } };

@@ -54,7 +54,7 @@ function draw() {
   const node = looking.node ?? suggestion;
   parts.health.draw(model, linked);
   parts.topology.draw(model, node);
-  parts.detail.draw(model, node, looking);
+  parts.detail.draw(model, node, looking, linked);
   const shown = parts.table.draw(model, { ...looking, node });
   text(byId('nodes-note'), looking.filter ? `${count(shown)} of ${count(model.nodes.size)}` : count(model.nodes.size));
   parts.events.draw(model);

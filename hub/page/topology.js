@@ -99,7 +99,7 @@ export function topology(place, { choose, note }) {
     const busy = s('circle', { class: 'arc busy', cx, cy, r: RING, transform: `rotate(-90 ${cx} ${cy})` });
     const blocked = s('circle', { class: 'arc blocked', cx, cy, r: RING, transform: `rotate(-90 ${cx} ${cy})` });
     const inside = s('text', { class: 'inside', x: cx, y: cy + 3.5 });
-    const ring = s('g', { class: 'ring' }, s('circle', { class: 'track', cx, cy, r: RING }), busy, blocked, inside);
+    const ring = s('g', { class: 'ring', 'aria-hidden': 'true' }, s('circle', { class: 'track', cx, cy, r: RING }), busy, blocked, inside);
     element.append(ring);
     const act = () => {
       if (!group) return choose(box.ids[0]);
@@ -133,7 +133,9 @@ export function topology(place, { choose, note }) {
         `busy ${percent(is.busy)}, blocked ${percent(is.blocked)}`, is.depth === null ? null : `depth ${count(is.depth)}`, `drops ${count(is.drops)}`,
         group ? 'Enter shows them one by one' : null].filter(Boolean).join('; ');
       text(title, words);
-      attribute(element, 'aria-label', words);
+      // What is seen first, then the rest of it: who speaks to the page says what is written there.
+      const seenText = [name, ...(small ? [] : [kind]), figures].map((one) => one.textContent).join(' ');
+      attribute(element, 'aria-label', `${seenText}; ${words}`);
     } };
   }
 
