@@ -30,6 +30,20 @@ function boxFigures(box, model) {
     standing: harm, worst: nodes[standings.indexOf(harm)] };
 }
 
+/** Writes words that must not be wider than `room`; letters differ, so what was written is measured. */
+function fit(element, words, room) {
+  if (element.dataset.whole === words) return;
+  element.dataset.whole = words;
+  text(element, words);
+  const wide = element.getComputedTextLength();
+  if (wide <= room) return;
+  let letters = Math.ceil((Array.from(words).length * room) / wide) + 2;
+  do {
+    letters -= 1;
+    text(element, clip(words, letters));
+  } while (letters > 2 && element.getComputedTextLength() > room);
+}
+
 /** The first counter of loss that rises at what a link leads to, or null. */
 function rising(link, model) {
   const takers = link.edges.map((id) => model.nodes.get(model.edges.get(id)?.to));
@@ -68,7 +82,7 @@ export function topology(place, { choose, note }) {
       s('defs', {},
         s('pattern', { id: 'hatch', width: 7, height: 7, patternUnits: 'userSpaceOnUse', patternTransform: 'rotate(45)' }, s('line', { x1: 0, y1: 0, x2: 0, y2: 7, class: 'hatch' })),
         s('marker', { id: 'arrow', viewBox: '0 0 8 8', refX: 7, refY: 4, markerWidth: 9, markerHeight: 9, markerUnits: 'userSpaceOnUse', orient: 'auto' }, s('path', { d: 'M0 0L8 4L0 8z', class: 'arrow' }))));
-    const links = picture.links.map((link) => linkOf(link, graph.edge(link.from, link.to), small));
+    const links = picture.links.map((link) => linkOf(link, graph.edge(link.from, link.to), small, upright));
     const boxes = picture.boxes.map((box) => boxOf(box, graph.node(box.key), size, small));
     svg.append(...links.map((one) => one.element), ...boxes.map((one) => one.element), ...links.map((one) => one.label));
     const focused = place.contains(document.activeElement) ? document.activeElement.dataset.key : null;
@@ -80,7 +94,6 @@ export function topology(place, { choose, note }) {
   function boxOf(box, at, size, small) {
     const [left, top] = [at.x - size.width / 2, at.y - size.height / 2];
     const group = box.ids.length > 1;
-    const letters = small ? 13 : 20;
     const title = s('title');
     const frame = s('rect', { class: 'frame', width: size.width, height: size.height, rx: 7 });
     const name = s('text', { class: 'name', x: 10, y: small ? 16 : 20 });
@@ -116,10 +129,10 @@ export function topology(place, { choose, note }) {
       const [mark, word] = MARKS[is.standing];
       attribute(element, 'data-standing', is.standing);
       attribute(element, 'aria-pressed', group ? null : String(box.ids[0] === selected));
-      const called = group ? `${clip(ofItsOwn(is.first) ?? is.first.kind, letters - 5)} ×${box.ids.length}` : is.first.id;
-      text(name, `${mark} ${clip(called, letters)}`);
+      const called = group ? `${box.ids.length}× ${ofItsOwn(is.first) ?? is.first.kind}` : is.first.id;
+      fit(name, `${mark} ${called}`, size.width - (small ? 42 : 18));
       const worstOf = group && is.standing !== 'live' ? `${word}: ${is.worst.id}` : null;
-      text(kind, clip(group ? (is.silent ? `${is.silent} silent` : worstOf ?? is.first.kind) : calling(is.first), 21));
+      if (!small) fit(kind, group ? (is.silent ? `${is.silent} silent` : worstOf ?? is.first.kind) : calling(is.first), size.width - 44);
       const silent = is.standing === 'silent' && !group;
       const seen = `last seen ${age((model.now ?? 0) - (is.seen ?? 0), 1)} ago`;
       text(figures, silent ? seen : [rate(is.flow), small || is.p99 === null ? null : `p99 ${latency(is.p99)}`].filter(Boolean).join(' · '));
@@ -129,7 +142,7 @@ export function topology(place, { choose, note }) {
       attribute(blocked, 'stroke-dasharray', `${(Math.min(is.blocked ?? 0, 1 - (is.busy ?? 0)) * TURN).toFixed(1)} ${TURN.toFixed(1)}`);
       attribute(blocked, 'stroke-dashoffset', (-(is.busy ?? 0) * TURN).toFixed(1));
       text(inside, is.busy === null ? '' : Math.round(is.busy * 100));
-      const words = [`${called}, ${is.first.kind}${group ? ` ×${box.ids.length}` : ''}: ${word}`, silent ? seen : null, `in and out ${rate(is.flow)}`, `p99 ${latency(is.p99)}`,
+      const words = [`${called}, ${is.first.kind}: ${word}`, silent ? seen : null, `in and out ${rate(is.flow)}`, `p99 ${latency(is.p99)}`,
         `busy ${percent(is.busy)}, blocked ${percent(is.blocked)}`, is.depth === null ? null : `depth ${count(is.depth)}`, `drops ${count(is.drops)}`,
         group ? 'Enter shows them one by one' : null].filter(Boolean).join('; ');
       text(title, words);
@@ -139,7 +152,7 @@ export function topology(place, { choose, note }) {
     } };
   }
 
-  function linkOf(link, at, small) {
+  function linkOf(link, at, small, upright) {
     const element = s('path', { class: 'link', d: path(at.points), 'marker-end': 'url(#arrow)' });
     const line = s('text', { class: 'rate', x: 0, y: small ? 4 : -7 });
     const bar = s('rect', { class: 'level', x: -26, y: 3, height: 6, rx: 3, width: 0 });
@@ -148,7 +161,7 @@ export function topology(place, { choose, note }) {
     const waits = s('text', { class: 'marks', x: 0, y: 23, 'data-level': 'warn' });
     const harm = s('text', { class: 'marks', x: 0, y: 36, 'data-level': 'bad' });
     const title = s('title');
-    const label = s('g', { class: 'label', transform: `translate(${at.x.toFixed(1)} ${at.y.toFixed(1)})` }, title, line, ...(small ? [] : [fill, waits, harm]));
+    const label = s('g', { class: 'label', transform: `translate(${at.x.toFixed(1)} ${(at.y - (upright ? 11 : 0)).toFixed(1)})` }, title, line, ...(small ? [] : [fill, waits, harm]));
     return { element, label, update(model) {
       const is = linkFigures(link, model.edges);
       const dropping = rising(link, model);
