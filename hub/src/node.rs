@@ -170,8 +170,8 @@ impl Node {
     pub(crate) fn take(&mut self, now: f64, posted: Posted) -> News {
         let mut news = News::new();
         let is_first = self.first_seen == 0.0;
-        // A clock that is far off would put the report where no chart shows it.
-        let shift = if posted.t1 > now + 5.0 || posted.t1 < now - 86_400.0 { now - posted.t1 } else { 0.0 };
+        // A clock that is far off would put the report where no chart shows it; it is moved by whole seconds.
+        let shift = if posted.t1 > now + 5.0 || posted.t1 < now - 86_400.0 { (now - posted.t1).floor() } else { 0.0 };
         let (t0, t1) = (posted.t0 + shift, posted.t1 + shift);
         if is_first {
             self.first_seen = now;
@@ -203,7 +203,7 @@ impl Node {
         if (t0 - self.t1).abs() > 0.5 {
             self.unbroken_since = t0;
         }
-        let moved = |second: u32| whole_seconds(f64::from(second) + shift.round());
+        let moved = |second: u32| whole_seconds(f64::from(second) + shift);
         let named: BTreeMap<u32, (u64, u64)> =
             posted.throughput.iter().map(|(second, counts)| (moved(*second), *counts)).collect();
         let first = whole_seconds(t0.floor().max(self.unbroken_since.ceil()).max(t1 - SILENT_SECONDS_MAX));
