@@ -2,7 +2,7 @@
 
 import { clock, count, latency, percent, rate, short, when } from './format.js';
 import { h, text } from './dom.js';
-import { decades, growth, positive, withGaps } from './series.js';
+import { complete, decades, growth, positive, withGaps } from './series.js';
 import { WINDOW_SECONDS } from './view.js';
 
 const CURSOR = 'weir';
@@ -11,7 +11,7 @@ const NAMES = ['in', 'out', 'p50', 'p75', 'p90', 'p95', 'p99', 'p999', 'depth', 
 /** What is drawn: `series` are [name in the answer, label, colour variable, writer]; `right` ones have their own scale. */
 const CHARTS = [
   { title: 'Throughput', unit: 'messages/s', write: short, series: [['in', 'in', '--c1', short], ['out', 'out', '--c2', short]] },
-  { title: 'Latency', unit: 'log', write: latency, log: true, series: [['p50', 'p50', '--l1', latency], ['p90', 'p90', '--l2', latency], ['p99', 'p99', '--l3', latency], ['p999', 'p99.9', '--l4', latency]] },
+  { title: 'Latency', optional: true, unit: 'log', write: latency, log: true, series: [['p50', 'p50', '--l1', latency], ['p90', 'p90', '--l2', latency], ['p99', 'p99', '--l3', latency], ['p999', 'p99.9', '--l4', latency]] },
   { title: 'Depth and age', optional: true, unit: 'messages, oldest', write: short, rightWrite: latency, series: [['depth', 'depth', '--c1', count]], right: [['age', 'age', '--c3', latency]] },
   { title: 'Blocked and drops', unit: 'share of time, drops/s', write: percent, rightWrite: short, whole: true, series: [['busy', 'busy', '--c4', percent], ['blocked', 'blocked', '--c3', percent]], right: [['drops', 'drops', '--bad', rate]] },
 ];
@@ -95,9 +95,10 @@ export function charts(place) {
     for (const { plot, chart, frame, all } of plots) {
       const names = all.map(([name]) => name);
       const [t, ...lines] = withGaps(answer.series, names, ...range, answer.period);
+      if (answer.series.step === 1 && names[0] === 'in') lines.forEach((line, n) => { lines[n] = complete(line); });
       const dropped = names.indexOf('drops');
       if (dropped >= 0) lines[dropped] = growth(t, lines[dropped]);
-      // A node without a queue has no depth: its chart would only take room.
+      // A node without a queue has no depth, a feeder no latency: their charts would only take room.
       frame.parentElement.hidden = chart.optional === true && lines.every((line) => line.every((value) => typeof value !== 'number'));
       plot.setData([t, ...(chart.log ? lines.map(positive) : lines)]);
       const now = all.map(([, label, , write], n) => `${label} ${write(lines[n].findLast((value) => typeof value === 'number'))}`);

@@ -37,6 +37,12 @@ function bridged(t, column, most) {
   return column;
 }
 
+/** Without the newest figure: a period ends within a second, whose other part the next report tells. */
+export function complete(values) {
+  const last = values.findLastIndex((value) => typeof value === 'number');
+  return values.map((value, at) => (at === last ? null : value));
+}
+
 /** What is not above zero cannot stand on a logarithmic scale. */
 export const positive = (values) => values.map((value) => (value === undefined || value > 0 ? value : null));
 

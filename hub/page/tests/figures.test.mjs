@@ -4,7 +4,7 @@ import test from 'node:test';
 import { COLUMNS, matches, rows as order } from '../columns.js';
 import { binOf, rows } from '../bins.js';
 import { counters, edgeCounts, sums } from '../ledger.js';
-import { decades, growth, positive, withGaps } from '../series.js';
+import { complete, decades, growth, positive, withGaps } from '../series.js';
 import { fromState } from '../model.js';
 import { parse, query } from '../view.js';
 
@@ -29,6 +29,11 @@ test('there is no zero on a logarithmic scale', () => {
   assert.deepEqual(decades(3e-5, 0.02), [1e-5, 0.1]);
   assert.deepEqual(decades(1e-3, 1e-3), [1e-3, 1e-2]);
   assert.deepEqual(decades(null, null), [1e-6, 1]);
+});
+
+test('the newest second is not whole yet', () => {
+  assert.deepEqual(complete([1, null, 2, undefined, null]), [1, null, null, undefined, null]);
+  assert.deepEqual(complete([null]), [null]);
 });
 
 test('a counter grows per second and begins anew after a restart', () => {
