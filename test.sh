@@ -33,6 +33,8 @@ say "build"
 cargo build --workspace --locked
 say "tests"
 cargo test --workspace --locked
+say "tests of the page's scripts"
+node --test hub/page/tests/*.test.mjs
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 say "all passed"

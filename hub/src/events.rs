@@ -17,7 +17,7 @@ pub struct Event {
     /// Which node.
     pub node: Option<String>,
     /// `came`, `silent`, `back`, `restarted`, `drops_began`, `drops_ended`, `dead`, `full_began`, `full_ended`,
-    /// `unaccounted`, `forgotten` or `refused`.
+    /// `unaccounted`, `twin`, `forgotten` or `refused`.
     pub kind: String,
     /// In words.
     pub text: String,

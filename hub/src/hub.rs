@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Event, Events, Slot,
     graph::{self, Nodes},
-    node::Node,
+    node::{Node, SILENT_PERIODS},
     post::{self, Ours, PostError, Posted},
 };
 
@@ -199,7 +199,7 @@ impl Hub {
 
     /// Looks, once a second, who fell silent, what ceased, and whether everything is accounted for.
     pub fn look(&mut self, now: f64) {
-        let gone = |node: &Node| now - node.last_seen > FORGET_SECONDS.max(2.5 * node.period);
+        let gone = |node: &Node| now - node.last_seen > FORGET_SECONDS.max(SILENT_PERIODS * node.period);
         let gone: Vec<String> = self.nodes.iter().filter(|(_, node)| gone(node)).map(|(id, _)| id.clone()).collect();
         for id in gone {
             self.forget(now, &id, "silent for a day");

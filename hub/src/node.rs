@@ -48,6 +48,9 @@ const REFUSALS: [&str; 12] = [
     "stray",
 ];
 
+/// A node is silent when nothing was heard of it for so many of its periods.
+pub(crate) const SILENT_PERIODS: f64 = 2.5;
+
 /// How long after its last rise a counter is still said to rise, in seconds, beside 2.5 periods.
 const RISING_SECONDS: f64 = 10.0;
 /// How many seconds without messages one report fills at most: periods are of ten minutes at most.
@@ -64,6 +67,8 @@ pub(crate) struct Node {
     pub ours: Option<Ours>,
     /// When its first report came, in seconds since the epoch, by the hub's clock.
     pub first_seen: f64,
+    /// When it was last said that another node has its name, by the hub's clock.
+    pub twin_said: f64,
     /// When its last report came.
     pub last_seen: f64,
     /// The end of its last period, by its own clock.
@@ -173,6 +178,10 @@ impl Node {
         // A clock that is far off would put the report where no chart shows it; it is moved by whole seconds.
         let shift = if posted.t1 > now + 5.0 || posted.t1 < now - 86_400.0 { (now - posted.t1).floor() } else { 0.0 };
         let (t0, t1) = (posted.t0 + shift, posted.t1 + shift);
+        if let Some(ours) = posted.ours.as_ref().filter(|ours| self.is_of_a_twin(now, t1 - ours.uptime_s)) {
+            let began = format!("another node has this name, up since {:.0} s", ours.uptime_s);
+            return self.note_twin(now, &began);
+        }
         if is_first {
             self.first_seen = now;
             news.push(("came", format!("{} came", posted.func.as_deref().unwrap_or("a node of 2016"))));
@@ -196,6 +205,21 @@ impl Node {
             self.take_ours(now, before, ours, &mut news);
         }
         news
+    }
+
+    /// Whether a report is of a process that began before the one that reports under this name now. While that one is
+    /// heard, it is not of a node that began anew, nor of one whose clock was set back.
+    fn is_of_a_twin(&self, now: f64, began: f64) -> bool {
+        self.ours.is_some() && began + 2.0 < self.began && now - self.last_seen <= SILENT_PERIODS * self.period
+    }
+
+    /// Says so once a minute. What a twin reports is left out: two nodes in one would never add up.
+    fn note_twin(&mut self, now: f64, words: &str) -> News {
+        if now < self.twin_said + 60.0 {
+            return News::new();
+        }
+        self.twin_said = now;
+        vec![("twin", format!("{words}: give each a --vuid of its own"))]
     }
 
     /// Seconds between the first and the last one of the period that the report leaves out had nothing.
@@ -288,12 +312,12 @@ impl Node {
     /// Looks whether it fell silent, and whether counters ceased to rise.
     pub(crate) fn look(&mut self, now: f64) -> News {
         let mut news = News::new();
-        if !self.is_silent && now - self.last_seen > 2.5 * self.period {
+        if !self.is_silent && now - self.last_seen > SILENT_PERIODS * self.period {
             self.is_silent = true;
             let hint = if self.ours.is_none() { "; nodes of 2016 say nothing when idle" } else { "" };
             news.push(("silent", format!("silent for {:.1} s{hint}", now - self.last_seen)));
         }
-        let patience = RISING_SECONDS.max(2.5 * self.period);
+        let patience = RISING_SECONDS.max(SILENT_PERIODS * self.period);
         let ledger = self.ours.as_ref().map(|ours| &ours.ledger);
         self.rises.retain(|name, rise| {
             let is_over = now - rise.last > patience;

@@ -257,7 +257,9 @@ fn health(nodes: &Nodes, edges: &[Edge], window: Window) -> Health {
         let is_known = nodes.values().any(|node| node.ours.is_some());
         let rest = if is_known { ", every message is accounted for" } else { "" };
         let many = if nodes.len() == 1 { "1 node reports" } else { &format!("{} nodes report", nodes.len()) };
-        ("healthy", format!("{many}{rest}"))
+        let quiet = nodes.values().filter(|node| node.is_silent).count();
+        let quiet = if quiet > 0 { &format!("; {quiet} of 2016 silent, as they are when they are idle") } else { "" };
+        ("healthy", format!("{many}{rest}{quiet}"))
     };
     Health { state, text, bottleneck, unaccounted, totals: totals(nodes, edges, window) }
 }
@@ -268,9 +270,9 @@ fn trouble(nodes: &Nodes, unaccounted: u64) -> Option<String> {
     if unaccounted > 0 {
         troubles.push(format!("{unaccounted} messages are unaccounted for"));
     }
-    for (id, node) in nodes.iter().filter(|(_, node)| node.is_silent) {
-        let hint = if node.ours.is_none() { " (nodes of 2016 say nothing when idle)" } else { "" };
-        troubles.push(format!("{id} is silent{hint}"));
+    // A node of 2016 says nothing when it is idle.
+    for (id, _) in nodes.iter().filter(|(_, node)| node.is_silent && node.ours.is_some()) {
+        troubles.push(format!("{id} is silent"));
     }
     for (id, node) in nodes {
         if node.rises.contains_key("dead") {

@@ -98,6 +98,23 @@ fn a_node_falls_silent_after_two_and_a_half_periods_and_comes_back() {
 }
 
 #[test]
+fn of_two_nodes_with_one_name_the_younger_one_counts_and_it_is_said() {
+    let mut bench = Bench::new();
+    bench.second(&[("Q", queue(100.0, 10, 5))]);
+    for uptime in 1..=4 {
+        bench.second(&[("Q", queue(f64::from(uptime), 2, 2)), ("Q", queue(100.0 + f64::from(uptime), 70, 5))]);
+    }
+    let state = bench.state();
+    assert_eq!((state.nodes[0].restarts, state.nodes[0].uptime_s, state.health.unaccounted), (1, Some(4.0), 0));
+    assert_eq!(bench.kinds(), ["came", "restarted", "twin"]);
+    // Once the younger one is silent, the older one is heard.
+    for uptime in 105..=109 {
+        bench.second(&[("Q", queue(f64::from(uptime), 70, 5))]);
+    }
+    assert_eq!(bench.state().nodes[0].uptime_s, Some(109.0));
+}
+
+#[test]
 fn a_node_that_began_anew_is_told_from_one_that_went_on() {
     let mut bench = Bench::new();
     bench.second(&[("Q", queue(100.0, 10, 5))]);
