@@ -217,7 +217,9 @@ impl Hub {
             let Some(node) = self.nodes.get_mut(&id) else { continue };
             node.bases.extend(missing.bases);
             node.elsewhere = missing.elsewhere.unwrap_or(node.elsewhere);
-            if missing.lost > node.lost {
+            // One that wavers would drive all other events out.
+            if missing.lost > node.lost && now >= node.lost_said + 60.0 {
+                node.lost_said = now;
                 let text = format!("{} messages that it confirmed are missing here", missing.lost);
                 self.events.note(now, Some(&id), "unaccounted", text);
             }

@@ -69,6 +69,8 @@ pub(crate) struct Node {
     pub first_seen: f64,
     /// When it was last said that another node has its name, by the hub's clock.
     pub twin_said: f64,
+    /// When it was last said that messages are missing here.
+    pub lost_said: f64,
     /// When its last report came.
     pub last_seen: f64,
     /// The end of its last period, by its own clock.
