@@ -21,7 +21,7 @@ export function health({ sortBy }) {
     const act = column ? h('button', { type: 'button', title: 'Which nodes: sorts the table', onclick: () => sortBy(column, true) }) : null;
     act?.append(value);
     byId('totals').append(h('div', {}, h('dt', {}, name), h('dd', {}, act ?? value)));
-    return { value, write, harm };
+    return { name, value, act, write, harm };
   });
 
   function draw(model, linked) {
@@ -33,8 +33,11 @@ export function health({ sortBy }) {
     const unaccounted = is?.unaccounted;
     text(byId('unaccounted'), `${unaccounted > 0 ? '✖' : '✔'} unaccounted: ${typeof unaccounted === 'number' ? count(unaccounted) : NONE}`);
     attribute(byId('unaccounted'), 'data-level', unaccounted > 0 ? 'bad' : typeof unaccounted === 'number' ? 'ok' : 'none');
-    for (const { value, write, harm } of figures) {
-      text(value, is?.totals ? write(is.totals) : NONE);
+    for (const { name, value, act, write, harm } of figures) {
+      const words = is?.totals ? write(is.totals) : NONE;
+      text(value, words);
+      // Who hears the page hears the figure's name from the button, too.
+      if (act) attribute(act, 'aria-label', `${name}: ${words}`);
       if (harm) attribute(value, 'data-harm', is?.totals?.[harm] > 0);
     }
     document.title = `${mark} ${word} · Weir hub`;
