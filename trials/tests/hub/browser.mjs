@@ -65,8 +65,11 @@ async function open({ open: url, dark = false, width = 1280, height = 720 }) {
 // Playwright's own way to wait evaluates texts inside the page, which the page's security policy forbids.
 async function until(page, expression, ms) {
     const end = performance.now() + ms;
-    while (!(await page.evaluate(`Boolean(${expression})`))) {
-        if (performance.now() > end) throw new Error(`waited ${ms} ms`);
+    for (;;) {
+        // A page that is still being read may lack what is looked at.
+        const found = await page.evaluate(`Boolean(${expression})`).catch((error) => error);
+        if (found === true) return;
+        if (performance.now() > end) throw new Error(`waited ${ms} ms: ${found}`);
         await new Promise((done) => setTimeout(done, 20));
     }
 }

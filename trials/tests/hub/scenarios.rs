@@ -1,9 +1,6 @@
 //! The page, as somebody sees it who has opened it in a browser.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -77,7 +74,8 @@ fn the_three_pipelines_move_each_second() {
     }
     page.assert_clean(false);
     let bytes = page.gzip_bytes();
-    assert!((10_000..=PAGE_BYTES_MAX).contains(&bytes), "{bytes} bytes, compressed");
+    eprintln!("the page has {bytes} bytes, compressed");
+    assert!((10_000..=PAGE_BYTES_MAX).contains(&bytes));
     page.picture("desk-light");
     for (name, dark, width, height) in [
         ("desk-dark", true, 1280, 720),
@@ -105,11 +103,12 @@ fn a_killed_worker_turns_stale_and_an_idle_one_does_not() {
     let page = Page::open(hub.address(), DESK);
     wait_for_live(&page, &["DOOMED", "MARKET_SPREAD", "NODE_1", "NODE_2"]);
     doomed.stop(Signal::KILL);
-    let killed = Instant::now();
     page.wait_until(&format!("{} === 'silent'", standing("DOOMED")));
-    let took = killed.elapsed();
-    // Its last report may be a second old; a tick later the page knows.
-    assert!((Duration::from_millis(1_400)..Duration::from_secs(5)).contains(&took), "stale after {took:?}");
+    let known = state(hub.address());
+    let silent = known["events"].as_array().unwrap().iter().find(|event| event["kind"] == "silent").unwrap();
+    let after = silent["at"].as_f64().unwrap() - node(hub.address(), "DOOMED")["last_seen"].as_f64().unwrap();
+    // Two and a half periods, and the hub looks once a second.
+    assert_eq!((silent["node"].as_str(), (2.5..4.5).contains(&after)), (Some("DOOMED"), true), "after {after} s");
     // Others that have nothing to do are not stale, however long it lasts.
     let quiet = "new Promise((done) => { const end = performance.now() + 4000; const bad = [];
         const turn = setInterval(() => {
@@ -145,6 +144,9 @@ fn html_in_a_name_is_text() {
         page.wait_until(&format!("{}.includes({})", cell(id, "id"), json!(id)));
         page.run(&format!("const row = await page.evaluateHandle({}); await row.asElement().click();", json!(row(id))));
         page.wait_until(&format!("document.querySelector('#detail').textContent.includes({})", json!(id)));
+        // Its series came, too, under the same name.
+        page.wait_until("/out *[0-9]/.test(document.querySelector('#detail').textContent)");
+        page.wait_until("/p99 *[0-9]/.test(document.querySelector('#detail').textContent)");
     }
     assert_eq!(page.look("[document.images.length, document.scripts.length, window.harmed ?? 0]")[2], json!(0));
     assert_eq!(page.look("document.querySelectorAll('main img, main script').length"), json!(0));
@@ -190,7 +192,8 @@ fn a_keyboard_reaches_all_of_it() {
                const box = at.getBoundingClientRect();
                const marked = [at, at.parentElement, at.parentElement.parentElement, ...at.children].map((one) => getComputedStyle(one))
                    .some((style) => style.outlineStyle !== 'none' || parseFloat(style.strokeWidth) > 3);
-               const name = at.getAttribute('aria-label') || at.textContent.trim() || at.labels?.[0]?.textContent || '';
+               // A figure alone is no name.
+               const name = at.getAttribute('aria-label') || at.labels?.[0]?.textContent || at.textContent.replace(/^[0-9., ]*(s|ms|us)?$/, '');
                return { name, tag: at.tagName, class: String(at.id || at.className), marked, seen: box.width > 0 }; })()",
         );
         if focused.is_null() {
@@ -233,29 +236,34 @@ fn two_hundred_nodes_stay_readable_and_quick() {
     post_all(1);
     let page = Page::open(hub.address(), DESK);
     page.wait_until("document.querySelectorAll('#table tbody tr').length === 200");
+    // What its main thread has had of a core; wall time would be that of the machine's other work as well.
     page.run(
-        "await page.evaluate(() => { window.worst = 0; let last = performance.now();
-           const turn = (at) => { window.worst = Math.max(window.worst, at - last); last = at; requestAnimationFrame(turn); };
-           requestAnimationFrame((at) => { last = at; requestAnimationFrame(turn); }); })",
+        "page.meter = await page.context().newCDPSession(page);
+         await page.meter.send('Performance.enable', { timeDomain: 'threadTicks' });",
     );
-    let mut slowest = Duration::ZERO;
-    for uptime in 2..=5 {
+    let core_time = || {
+        let script = "const { metrics } = await page.meter.send('Performance.getMetrics');
+            return metrics.find(({ name }) => name === 'TaskDuration').value;";
+        page.run(script).as_f64().unwrap()
+    };
+    let (before, started) = (core_time(), Instant::now());
+    for uptime in 2..=6 {
         post_all(uptime);
-        let id = format!("NODE_{:03}", uptime * 10);
-        page.run("await page.fill('#filter', '')");
-        let started = Instant::now();
-        page.run(&format!("await page.fill('#filter', '{id}')"));
-        page.wait_until("document.querySelectorAll('#table tbody tr').length === 1");
-        slowest = slowest.max(started.elapsed());
-        page.run("await page.fill('#filter', '')");
         page.wait_until(&format!("{} === '{uptime} s'", cell("NODE_007", "uptime")));
     }
-    let worst = page.look("window.worst").as_f64().unwrap();
-    assert!(slowest < Duration::from_secs(1), "the filter took {slowest:?}");
-    assert!(worst < 1_000.0, "the page stood still for {worst} ms");
+    let share = (core_time() - before) / started.elapsed().as_secs_f64();
+    let id = "NODE_123";
+    let before = core_time();
+    page.run(&format!("await page.fill('#filter', '{id}')"));
+    page.wait_until("document.querySelectorAll('#table tbody tr').length === 1");
+    page.wait_until(&row(id));
+    let filter = core_time() - before;
+    page.run("await page.fill('#filter', '')");
     page.picture("two-hundred");
     page.assert_clean(false);
-    eprintln!("200 nodes: the filter took {slowest:?} at most, the longest frame {worst:.0} ms");
+    eprintln!("200 nodes: {:.0} % of a core, and {:.0} ms to filter", share * 100.0, filter * 1e3);
+    assert!(share < 0.4, "{share} of a core");
+    assert!(filter < 0.3, "the filter took {filter} s of a core");
 }
 
 /// A worker with hard work, a queue that is soon full before it, and a feeder that waits.

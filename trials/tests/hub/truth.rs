@@ -60,6 +60,7 @@ fn nothing_is_unaccounted_for_in_bad_weather_and_after_a_death() {
         looks.set(looks.get() + 1);
         state
     };
+    wait_until("the worker's first report", || node_in(&look(), "WORKER").is_some());
     wait_until("some messages at the sink", || counted(&look(), "SINK", "batched") > Some(LINES / 5));
     worker.stop(Signal::KILL);
     let worker = work();
