@@ -125,12 +125,7 @@ struct Body {
     t1: f64,
     topics: Topics,
     #[serde(default)]
-    func: Option<String>,
-    #[serde(default)]
     report: Option<Value>,
-    /// A receiver of the first version posts these two instead of the whole report.
-    #[serde(default)]
-    weir: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -139,8 +134,6 @@ struct Topics {
     latency_bins: Option<BTreeMap<String, Value>>,
     #[serde(default)]
     throughput_out: Option<BTreeMap<String, Value>>,
-    #[serde(default)]
-    throughput_in: Option<BTreeMap<String, Value>>,
 }
 
 /// Reads a body: one object or an array of them. A member that is bad does not harm the others.
@@ -171,27 +164,14 @@ fn member(value: Value) -> Result<Posted, PostError> {
     if !is_time(body.t0) || !is_time(body.t1) {
         return Err(PostError("t0 and t1 must be seconds since the epoch".to_owned()));
     }
-    let mut posted = Posted { id: body.pipeline_key, t0: body.t0, t1: body.t1, func: body.func, ..Posted::default() };
+    let mut posted = Posted { id: body.pipeline_key, t0: body.t0, t1: body.t1, ..Posted::default() };
     posted.latencies.add_bins(bins(body.topics.latency_bins)?);
     for (second, count) in seconds(body.topics.throughput_out, "throughput_out")? {
         posted.throughput.entry(second).or_default().1 += count;
     }
-    for (second, count) in seconds(body.topics.throughput_in, "throughput_in")? {
-        posted.throughput.entry(second).or_default().0 += count;
+    if let Some(report) = body.report.filter(|report| !report.is_null()) {
+        add_report(&mut posted, report)?;
     }
-    match (body.report, body.weir) {
-        (Some(report), _) if !report.is_null() => add_report(&mut posted, report)?,
-        (_, Some(weir)) if !weir.is_null() => {
-            let histogram = weir.get("latency_hdr").cloned();
-            posted.ours = Some(ours(weir)?);
-            if let Some(hdr) = histogram {
-                let bare = serde_json::json!({"t0": 0, "t1": 0, "func": "", "VUID": "", "weir": {"latency_hdr": hdr}});
-                add_histogram(&mut posted, &whole(bare)?);
-            }
-        }
-        _ => {}
-    }
-    posted.func = posted.func.map(cut);
     Ok(posted)
 }
 
@@ -203,15 +183,13 @@ fn whole(report: Value) -> Result<Report, PostError> {
 fn add_report(posted: &mut Posted, report: Value) -> Result<(), PostError> {
     let weir = report.get("weir").cloned().filter(|weir| !weir.is_null());
     let report = whole(report)?;
-    if posted.throughput.values().all(|(messages_in, _)| *messages_in == 0) {
-        for (second, count) in report.throughput_in.iter().flatten() {
-            if let Ok(second) = u32::try_from(*second) {
-                posted.throughput.entry(second).or_default().0 = *count;
-            }
+    for (second, count) in report.throughput_in.iter().flatten() {
+        if let Ok(second) = u32::try_from(*second) {
+            posted.throughput.entry(second).or_default().0 = *count;
         }
     }
     add_histogram(posted, &report);
-    posted.func = Some(report.func);
+    posted.func = Some(cut(report.func));
     posted.ours = weir.map(ours).transpose()?;
     Ok(())
 }
