@@ -156,8 +156,17 @@ fn write_only(frames: &[u8], batch: u64) -> Duration {
     for n in 0..MESSAGES / batch {
         out.clear();
         let lease = Lease { boot: 1, first: n * batch, count: batch, attempt: 1 };
-        let msg =
-            Msg { delivery: n, lease, low_water: n, generation: 1, node: 1, origin_us: 1, finished: b"d", frames };
+        let msg = Msg {
+            delivery: n,
+            lease,
+            low_water: n,
+            generation: 1,
+            node: 1,
+            origin_us: 1,
+            finished: b"d",
+            level: protocol::link::Durability::Memory,
+            frames,
+        };
         Answer::Msg(msg).push(n, &mut out);
         black_box(&out);
         out.clear();

@@ -13,7 +13,7 @@ use metrics::{Doing, Reports};
 use protocol::{
     call::{Call, CallError},
     frame,
-    link::{Answer as LinkAnswer, Ask, LinkError, discovery, is_garbled_discovery},
+    link::{Answer as LinkAnswer, Ask, Durability, LinkError, discovery, is_garbled_discovery},
     verb::{PutAnswer, Request, message_len},
 };
 
@@ -232,7 +232,8 @@ impl Queue {
             Answer::Welcome { token } => self.server.welcome().push(*token, bytes),
             Answer::Stat { token } => {
                 let body = link::stat(self.node, link::boot_in_memory(self.node), &self.ledger(), &self.gauges(now));
-                LinkAnswer::Done { finished: b"", count: 0, body: body.as_bytes() }.push(*token, bytes);
+                LinkAnswer::Done { finished: b"", count: 0, level: Durability::Memory, body: body.as_bytes() }
+                    .push(*token, bytes);
             }
         }
     }

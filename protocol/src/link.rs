@@ -18,8 +18,8 @@ use crate::DATAGRAM_BYTES_MAX;
 use crate::call::CallError;
 
 pub use self::{
-    answer::{Answer, Durability, Msg},
-    ask::{Ask, DeadDo, Deq, Derived, Enq, GiveBack, Sending},
+    answer::{Answer, Durability, Msg, Past},
+    ask::{Ask, DeadDo, Deq, Derived, Enq, GiveBack, Place, Sending},
     lease::{Finish, Finishes, Lease, finishes},
     varint::{push_varint, split_varint},
     welcome::{Welcome, discovery, is_garbled_discovery, push_discovery},

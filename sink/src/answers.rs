@@ -79,8 +79,8 @@ impl Answers {
         let answer = frame::only(frame).ok().and_then(|text| Answer::parse(text).ok());
         let link = |token, answer| Said::Link { asker, token, answer };
         match answer {
-            Some((token, Answer::Opened { epoch, sequence, credit })) => {
-                self.hold(printer, to, link(token, Answer::Opened { epoch, sequence, credit }))
+            Some((token, Answer::Opened { epoch, sequence, level, credit })) => {
+                self.hold(printer, to, link(token, Answer::Opened { epoch, sequence, level, credit }))
             }
             Some((token, Answer::Stored { sequence, level, credit })) => {
                 self.hold(printer, to, link(token, Answer::Stored { sequence, level, credit }))
@@ -94,7 +94,11 @@ impl Answers {
                 None => self.hold(printer, to, link(token, Answer::Full { sequence, after_ms })),
             },
             Some((token, Answer::Fenced { epoch })) => self.say(to, link(token, Answer::Fenced { epoch })),
-            Some((_, Answer::Msg(_) | Answer::None { .. } | Answer::Done { .. })) | None => {
+            Some((
+                _,
+                Answer::Msg(_) | Answer::None { .. } | Answer::Done { .. } | Answer::Past(_) | Answer::Gone { .. },
+            ))
+            | None => {
                 debug_assert!(false, "an intake answers producers");
                 false
             }
@@ -115,7 +119,7 @@ impl Answers {
             }
             Said::Welcome { token, node } => welcome(node, printer.room()).push(token, out),
             Said::Stat { token, body } => {
-                Answer::Done { finished: b"", count: 0, body: body.as_bytes() }.push(token, out);
+                Answer::Done { finished: b"", count: 0, level: crate::LEVEL, body: body.as_bytes() }.push(token, out);
             }
             Said::Link { asker, token, answer } => self.push_link(asker, token, answer, printer.room(), out),
         }
@@ -124,9 +128,9 @@ impl Answers {
 
     fn push_link(&mut self, asker: Asker, token: u64, answer: Answer<'static>, credit: u64, out: &mut Vec<u8>) {
         let answer = match answer {
-            Answer::Opened { epoch, sequence, .. } => {
+            Answer::Opened { epoch, sequence, level, .. } => {
                 self.note_told(asker, sequence);
-                Answer::Opened { epoch, sequence, credit }
+                Answer::Opened { epoch, sequence, level, credit }
             }
             Answer::Stored { sequence, level, .. } => {
                 self.note_told(asker, sequence);

@@ -304,7 +304,13 @@ fn a_request_is_sent_again_until_it_is_answered() {
         let token = protocol::link::Ask::parse(&first).unwrap().0;
         let answer = |token| {
             let mut datagram = Vec::new();
-            protocol::link::Answer::Done { finished: b"", count: 0, body: b"{}" }.push(token, &mut datagram);
+            protocol::link::Answer::Done {
+                finished: b"",
+                count: 0,
+                level: protocol::link::Durability::Memory,
+                body: b"{}",
+            }
+            .push(token, &mut datagram);
             datagram
         };
         let mut garbled = answer(token);

@@ -327,7 +327,7 @@ impl Consumer {
                 self.handle_letters(token, msg.finished);
                 self.handle_msg(now, token, &msg);
             }
-            Answer::None { delivery, ended, finished } => {
+            Answer::None { delivery, ended, finished, .. } => {
                 self.handle_letters(token, finished);
                 if ended {
                     self.counts.ended_unseen += u64::from(self.deliveries.answer_ended(delivery));
@@ -342,7 +342,12 @@ impl Consumer {
                     self.rtt.sample(now.since_start.saturating_sub(sent_at));
                 }
             }
-            Answer::Opened { .. } | Answer::Stored { .. } | Answer::Full { .. } | Answer::Fenced { .. } => {
+            Answer::Opened { .. }
+            | Answer::Stored { .. }
+            | Answer::Full { .. }
+            | Answer::Fenced { .. }
+            | Answer::Past(_)
+            | Answer::Gone { .. } => {
                 self.counts.stray += 1;
             }
         }

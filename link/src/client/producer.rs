@@ -349,7 +349,7 @@ impl Producer {
 
     fn handle_answer(&mut self, now: Duration, token: u64, answer: &Answer<'_>) {
         match *answer {
-            Answer::Opened { epoch, sequence, credit } => self.handle_opened(now, token, epoch, sequence, credit),
+            Answer::Opened { epoch, sequence, credit, .. } => self.handle_opened(now, token, epoch, sequence, credit),
             Answer::Stored { sequence, credit, .. } => self.handle_stored(now, token, sequence, credit),
             Answer::Full { sequence, after_ms } => {
                 let after = Duration::from_millis(after_ms);
@@ -359,7 +359,9 @@ impl Producer {
                 }
             }
             Answer::Fenced { epoch } => self.handle_fenced(now, token, epoch),
-            Answer::Msg(_) | Answer::None { .. } | Answer::Done { .. } => self.counts.stray += 1,
+            Answer::Msg(_) | Answer::None { .. } | Answer::Done { .. } | Answer::Past(_) | Answer::Gone { .. } => {
+                self.counts.stray += 1
+            }
         }
     }
 

@@ -372,7 +372,7 @@ impl Intake {
         let (to, token, reply) = self.answers.pop_front()?;
         let level = self.level;
         let answer = match reply {
-            Reply::Opened { epoch, sequence } => Answer::Opened { epoch, sequence, credit },
+            Reply::Opened { epoch, sequence } => Answer::Opened { epoch, sequence, level, credit },
             Reply::Stored { sequence } => Answer::Stored { sequence, level, credit },
             Reply::Full { sequence, after_ms } => Answer::Full { sequence, after_ms },
             Reply::Fenced { epoch } => Answer::Fenced { epoch },

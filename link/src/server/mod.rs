@@ -54,6 +54,9 @@ pub fn boot_in_memory(node: u64) -> u64 {
     (node >> 32).max(1)
 }
 
+/// How far the word of a queue in memory goes.
+const LEVEL: Durability = Durability::Memory;
+
 /// A message's places in the queue never come back, so neither does its generation.
 const GENERATION: u64 = 1;
 
@@ -156,6 +159,7 @@ enum Reply {
     Msg { delivery: u64, lease: Lease, letters: Vec<u8> },
     None { delivery: u64, ended: bool, letters: Vec<u8> },
     Done { letters: Vec<u8>, count: u64, body: Vec<u8> },
+    Gone { end: u64 },
 }
 
 impl Server {
@@ -171,7 +175,7 @@ impl Server {
             node,
             boot,
             limits,
-            intake: Intake::with_fault(boot, limits.producers_max, Durability::Memory, fault),
+            intake: Intake::with_fault(boot, limits.producers_max, LEVEL, fault),
             queue: Queue::new(node, boot, limits, fault),
             sessions: Sessions::default(),
             parked: Parked::default(),
@@ -191,7 +195,7 @@ impl Server {
             node: self.node,
             boot: self.boot,
             datagram_bytes_max: self.limits.datagram_bytes_max as u64,
-            level: Durability::Memory,
+            level: LEVEL,
             credit: self.queue.credit(),
             batch_messages_max: self.limits.batch_messages_max(),
         }
@@ -238,6 +242,8 @@ impl Server {
                 self.answer(from, token, Reply::Done { letters, count: 0, body: Vec::new() });
             }
             Ask::Dead { what, from: first, max } => self.dead(now, (from, token, *what, *first, *max)),
+            // What is in memory only is not kept once it has been given away: there is no past.
+            Ask::Read { .. } | Ask::Seek { .. } => self.answer(from, token, Reply::Gone { end: self.queue.end() }),
             Ask::Stat => {}
         }
     }
@@ -415,7 +421,7 @@ impl Server {
     fn answer(&mut self, to: SocketAddr, token: u64, reply: Reply) {
         match reply {
             Reply::None { .. } => self.counts.nones += 1,
-            Reply::Msg { .. } | Reply::Done { .. } => {}
+            Reply::Msg { .. } | Reply::Done { .. } | Reply::Gone { .. } => {}
         }
         self.answers.push_back((to, token, reply));
     }
@@ -432,11 +438,12 @@ impl Server {
         match &reply {
             Reply::Msg { delivery, lease, letters } => self.push_messages(token, *delivery, *lease, letters, out),
             Reply::None { delivery, ended, letters } => {
-                Answer::None { delivery: *delivery, ended: *ended, finished: letters }.push(token, out);
+                Answer::None { delivery: *delivery, ended: *ended, finished: letters, level: LEVEL }.push(token, out);
             }
             Reply::Done { letters, count, body } => {
-                Answer::Done { finished: letters, count: *count, body }.push(token, out);
+                Answer::Done { finished: letters, count: *count, level: LEVEL, body }.push(token, out);
             }
+            Reply::Gone { end } => Answer::Gone { oldest: *end, end: *end }.push(token, out),
         }
         Some(to)
     }
@@ -456,7 +463,7 @@ impl Server {
     fn push_messages(&self, token: u64, delivery: u64, lease: Lease, letters: &[u8], out: &mut Vec<u8>) {
         // Finished since by another attempt, if the answer was not taken out at once.
         let Some((frames, origin_us)) = self.queue.messages(lease) else {
-            return Answer::None { delivery, ended: true, finished: letters }.push(token, out);
+            return Answer::None { delivery, ended: true, finished: letters, level: LEVEL }.push(token, out);
         };
         let msg = Msg {
             delivery,
@@ -466,6 +473,7 @@ impl Server {
             node: self.node,
             origin_us,
             finished: letters,
+            level: LEVEL,
             frames,
         };
         Answer::Msg(msg).push(token, out);

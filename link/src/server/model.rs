@@ -555,14 +555,14 @@ impl Model {
         let letters = request.as_ref().map(|request| request.letters.clone()).unwrap_or_default();
         let (credit, level) = (self.credit(), Durability::Memory);
         let expected = match &expected {
-            Expected::Opened(epoch, sequence) => Answer::Opened { epoch: *epoch, sequence: *sequence, credit },
+            Expected::Opened(epoch, sequence) => Answer::Opened { epoch: *epoch, sequence: *sequence, level, credit },
             Expected::Stored(sequence) => Answer::Stored { sequence: *sequence, level, credit },
             Expected::Full(sequence) => Answer::Full { sequence: *sequence, after_ms: 10 },
             Expected::NoProducer(sequence) => Answer::Full { sequence: *sequence, after_ms: 1_000 },
             Expected::Fenced(epoch) => Answer::Fenced { epoch: *epoch },
-            Expected::Done(letters, count) => Answer::Done { finished: letters, count: *count, body: b"" },
+            Expected::Done(letters, count) => Answer::Done { finished: letters, count: *count, level, body: b"" },
             Expected::None(ended) => {
-                Answer::None { delivery: request.as_ref().unwrap().delivery, ended: *ended, finished: &letters }
+                Answer::None { delivery: request.as_ref().unwrap().delivery, ended: *ended, finished: &letters, level }
             }
             Expected::Again(_) | Expected::First => {
                 let Answer::Msg(msg) = answer else { panic!("{answer:?} instead of {expected:?}") };

@@ -187,6 +187,11 @@ impl Queue {
         self.store.next().min(self.leases.low_water().saturating_add(WINDOW))
     }
 
+    /// The offset of the next message to come.
+    pub(crate) fn end(&self) -> u64 {
+        self.store.next()
+    }
+
     /// All below this offset is done with.
     pub(crate) fn low_water(&self) -> u64 {
         self.leases.low_water()

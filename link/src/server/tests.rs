@@ -103,7 +103,7 @@ fn check_with(mut bench: Bench, steps: &[(&str, &str)]) -> Server {
     bench.server
 }
 
-const OPEN: (&str, &str) = ("OPEN p=7 k=1", "OPENED e=1 s=0 cr=100");
+const OPEN: (&str, &str) = ("OPEN p=7 k=1", "OPENED e=1 s=0 du=mem cr=100");
 const ENQ_ABC: (&str, &str) = ("ENQ p=7 e=1 s=0 n=3 t=5 | 11a11b11c", "STORED s=3 du=mem cr=97");
 
 #[test]
@@ -111,9 +111,9 @@ fn a_batch_goes_in_and_out_and_is_finished() {
     let server = check(&[
         OPEN,
         ENQ_ABC,
-        ("DEQ k=1 n=1 lo=1 m=10 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.3.1 w=0 g=1 nd=a t=5 | 11a11b11c"),
-        ("ACK f=0.0.3.1", "OK n=0 v=d"),
-        ("DEQ k=1 n=2 lo=2 m=10 z=1000 wt=0 ls=1000", "NONE n=2 en=0"),
+        ("DEQ k=1 n=1 lo=1 m=10 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.3.1 w=0 g=1 nd=a t=5 du=mem | 11a11b11c"),
+        ("ACK f=0.0.3.1", "OK n=0 du=mem v=d"),
+        ("DEQ k=1 n=2 lo=2 m=10 z=1000 wt=0 ls=1000", "NONE n=2 en=0 du=mem"),
     ]);
     let Ledger { accepted, done, nones, .. } = server.ledger();
     assert_eq!((accepted, done, nones), (3, 3, 1));
@@ -129,7 +129,7 @@ fn a_producers_batches_are_taken_in_its_order() {
         ("ENQ p=7 e=1 s=0 n=1 t=5 | 11a", "STORED s=4 du=mem cr=96"),
         ("ENQ p=7 e=1 s=1 n=2 t=5 | 11b11c", "STORED s=4 du=mem cr=96"),
         ("ENQ p=7 e=1 s=2 n=4 t=5 | 11c11d11e11f", "STORED s=6 du=mem cr=94"),
-        ("DEQ k=1 n=1 lo=1 m=10 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.6.1 w=0 g=1 nd=a t=5 | 11a11b11c11d11e11f"),
+        ("DEQ k=1 n=1 lo=1 m=10 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.6.1 w=0 g=1 nd=a t=5 du=mem | 11a11b11c11d11e11f"),
     ]);
     assert_eq!((server.ledger().duplicates, server.ledger().held), (2 + 2, 3));
 }
@@ -154,10 +154,10 @@ fn a_batch_that_waits_is_bounded() {
 #[test]
 fn a_newer_open_fences_the_older() {
     check(&[
-        ("OPEN p=7 k=1", "OPENED e=1 s=0 cr=100"),
-        ("OPEN p=7 k=1", "OPENED e=1 s=0 cr=100"),
+        ("OPEN p=7 k=1", "OPENED e=1 s=0 du=mem cr=100"),
+        ("OPEN p=7 k=1", "OPENED e=1 s=0 du=mem cr=100"),
         ENQ_ABC,
-        ("OPEN p=7 k=2", "OPENED e=2 s=3 cr=97"),
+        ("OPEN p=7 k=2", "OPENED e=2 s=3 du=mem cr=97"),
         ("OPEN p=7 k=1", "FENCED e=2"),
         ("ENQ p=7 e=1 s=3 n=1 t=5 | 11d", "FENCED e=2"),
         ("END p=7 e=1 s=3", "FENCED e=2"),
@@ -171,16 +171,16 @@ fn an_end_frees_the_producer() {
     let server = check(&[
         OPEN,
         ENQ_ABC,
-        ("OPEN p=8 k=1", "OPENED e=2 s=0 cr=97"),
+        ("OPEN p=8 k=1", "OPENED e=2 s=0 du=mem cr=97"),
         ("OPEN p=9 k=1 s=5", "FULL s=5 af=1000"),
         ("END p=7 e=1 s=4", "STORED s=3 du=mem cr=97"),
         ("END p=7 e=1 s=3", "STORED s=3 du=mem cr=97"),
         ("END p=7 e=1 s=3", "STORED s=3 du=mem cr=97"),
         ("END p=7 e=2 s=3", "FENCED e=0"),
         ("OPEN p=7 k=1", "FENCED e=0"),
-        ("OPEN p=9 k=1", "OPENED e=3 s=0 cr=97"),
+        ("OPEN p=9 k=1", "OPENED e=3 s=0 du=mem cr=97"),
         ("END p=9 e=3 s=0", "STORED s=0 du=mem cr=97"),
-        ("OPEN p=7 k=2", "OPENED e=4 s=0 cr=97"),
+        ("OPEN p=7 k=2", "OPENED e=4 s=0 du=mem cr=97"),
     ]);
     let Ledger { refused_producers, fenced, .. } = server.ledger();
     assert_eq!((refused_producers, fenced), (1, 2));
@@ -189,12 +189,12 @@ fn an_end_frees_the_producer() {
 #[test]
 fn a_producer_says_what_is_done_with() {
     check(&[
-        ("OPEN p=7 k=1 s=100", "OPENED e=1 s=100 cr=100"),
-        ("OPEN p=7 k=1 s=0", "OPENED e=1 s=100 cr=100"),
+        ("OPEN p=7 k=1 s=100", "OPENED e=1 s=100 du=mem cr=100"),
+        ("OPEN p=7 k=1 s=0", "OPENED e=1 s=100 du=mem cr=100"),
         ("ENQ p=7 e=1 s=100 n=1 t=5 | 11a", "STORED s=101 du=mem cr=99"),
         ("ENQ p=7 e=1 s=103 n=1 t=5 | 11d", "STORED s=101 du=mem cr=99"),
-        ("OPEN p=7 k=2", "OPENED e=2 s=101 cr=99"),
-        ("OPEN p=7 k=2 s=102", "OPENED e=2 s=102 cr=99"),
+        ("OPEN p=7 k=2", "OPENED e=2 s=101 du=mem cr=99"),
+        ("OPEN p=7 k=2 s=102", "OPENED e=2 s=102 du=mem cr=99"),
         ("OPEN p=7 k=1 s=200", "FENCED e=2"),
         ("ENQ p=7 e=2 s=102 n=1 t=5 | 11c", "STORED s=103 du=mem cr=98"),
     ]);
@@ -219,7 +219,7 @@ fn a_full_queue_takes_no_part_of_a_batch_nor_what_waits_behind() {
     let server = check_with(
         Bench::new(4),
         &[
-            ("OPEN p=7 k=1", "OPENED e=1 s=0 cr=4"),
+            ("OPEN p=7 k=1", "OPENED e=1 s=0 du=mem cr=4"),
             ("ENQ p=7 e=1 s=0 n=3 t=5 | 11a11b11c", "STORED s=3 du=mem cr=1"),
             ("ENQ p=7 e=1 s=5 n=1 t=5 | 11f", "STORED s=3 du=mem cr=1"),
             ("ENQ p=7 e=1 s=3 n=2 t=5 | 11d11e", "FULL s=3 af=10 & #3 FULL s=3 af=10"),
@@ -228,7 +228,7 @@ fn a_full_queue_takes_no_part_of_a_batch_nor_what_waits_behind() {
             ("GET", "11a"),
             ("GET", "11b"),
             ("ENQ p=7 e=1 s=3 n=2 t=5 | 11d11e", "STORED s=5 du=mem cr=0"),
-            ("DEQ k=1 n=1 lo=1 m=10 z=1000 wt=0 ls=1000", "MSG n=1 l=0.2.4.1 w=2 g=1 nd=a t=5 | 11c11d11d11e"),
+            ("DEQ k=1 n=1 lo=1 m=10 z=1000 wt=0 ls=1000", "MSG n=1 l=0.2.4.1 w=2 g=1 nd=a t=5 du=mem | 11c11d11d11e"),
             ("PUT f", "Messages"),
         ],
     );
@@ -241,7 +241,7 @@ fn what_waits_behind_a_batch_that_waited_in_vain_is_refused_with_it() {
     check_with(
         Bench::new(3),
         &[
-            ("OPEN p=7 k=1", "OPENED e=1 s=0 cr=3"),
+            ("OPEN p=7 k=1", "OPENED e=1 s=0 du=mem cr=3"),
             ("ENQ p=7 e=1 s=1 n=1 t=5 | 11b", "STORED s=0 du=mem cr=3"),
             ("ENQ p=7 e=1 s=2 n=3 t=5 | 11c11d11e", "STORED s=0 du=mem cr=3"),
             ("ENQ p=7 e=1 s=5 n=1 t=5 | 11f", "STORED s=0 du=mem cr=3"),
@@ -272,14 +272,14 @@ fn outputs_of_a_full_queues_own_messages_find_room() {
     check_with(
         Bench::new(2),
         &[
-            ("OPEN p=7 k=1", "OPENED e=1 s=0 cr=2"),
+            ("OPEN p=7 k=1", "OPENED e=1 s=0 du=mem cr=2"),
             ("ENQ p=7 e=1 s=0 n=2 t=5 | 11a11b", "STORED s=2 du=mem cr=0"),
-            ("DEQ k=1 n=1 lo=1 m=10 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.2.1 w=0 g=1 nd=a t=5 | 11a11b"),
+            ("DEQ k=1 n=1 lo=1 m=10 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.2.1 w=0 g=1 nd=a t=5 du=mem | 11a11b"),
             ("ENQ p=7 e=1 s=2 n=1 t=5 d=b g=1 st=F w=0 b=2 | \u{0}\u{0}11x", "FULL s=2 af=10"),
             ("ENQ p=7 e=1 s=2 n=2 t=5 d=a g=1 st=F w=0 b=4 | \u{0}\u{0}\u{1}\u{0}11A11B", "STORED s=4 du=mem cr=0"),
             ("ENQ p=7 e=1 s=4 n=1 t=5 d=a g=1 st=F w=0 b=2 | \u{0}\u{1}11C", "FULL s=4 af=10"),
-            ("ACK f=0.0.2.1", "OK n=0 v=d"),
-            ("DEQ k=1 n=2 lo=2 m=10 z=1000 wt=0 ls=1000", "MSG n=2 l=0.2.2.1 w=2 g=1 nd=a t=5 | 11A11B"),
+            ("ACK f=0.0.2.1", "OK n=0 du=mem v=d"),
+            ("DEQ k=1 n=2 lo=2 m=10 z=1000 wt=0 ls=1000", "MSG n=2 l=0.2.2.1 w=2 g=1 nd=a t=5 du=mem | 11A11B"),
         ],
     );
 }
@@ -288,7 +288,7 @@ fn outputs_of_a_full_queues_own_messages_find_room() {
 fn a_message_of_a_known_id_is_taken_once() {
     let server = check(&[
         OPEN,
-        ("OPEN p=8 k=1", "OPENED e=2 s=0 cr=100"),
+        ("OPEN p=8 k=1", "OPENED e=2 s=0 du=mem cr=100"),
         (
             "ENQ p=7 e=1 s=0 n=3 t=5 d=b g=1 st=F w=0 b=6 | \u{5}\u{0}\u{0}\u{1}\u{2}\u{0}11a11b11c",
             "STORED s=3 du=mem cr=97",
@@ -304,7 +304,10 @@ fn a_message_of_a_known_id_is_taken_once() {
         // Below the low water; and all of a batch.
         ("ENQ p=8 e=2 s=6 n=2 t=5 d=b g=1 st=F w=9 b=4 | \u{8}\u{0}\u{1}\u{0}11-11z", "STORED s=8 du=mem cr=92"),
         ("ENQ p=8 e=2 s=8 n=1 t=5 d=b g=1 st=F w=0 b=2 | \u{8}\u{0}11-", "STORED s=9 du=mem cr=92"),
-        ("DEQ k=1 n=1 lo=1 m=10 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.8.1 w=0 g=1 nd=a t=5 | 11a11b11c11x11y11p11q11z"),
+        (
+            "DEQ k=1 n=1 lo=1 m=10 z=1000 wt=0 ls=1000",
+            "MSG n=1 l=0.0.8.1 w=0 g=1 nd=a t=5 du=mem | 11a11b11c11x11y11p11q11z",
+        ),
     ]);
     let Ledger { duplicate_ids, duplicates, accepted, .. } = server.ledger();
     assert_eq!((duplicate_ids, duplicates, accepted), (4, 0, 8));
@@ -357,18 +360,18 @@ fn a_delivery_asked_for_again_is_the_same_batch() {
     check(&[
         OPEN,
         ENQ_ABC,
-        ("DEQ k=1 n=1 lo=1 m=2 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.2.1 w=0 g=1 nd=a t=5 | 11a11b"),
-        ("DEQ k=1 n=2 lo=1 m=2 z=1000 wt=0 ls=1000", "MSG n=2 l=0.2.1.1 w=0 g=1 nd=a t=5 | 11c"),
-        ("DEQ k=1 n=1 lo=1 m=2 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.2.1 w=0 g=1 nd=a t=5 | 11a11b"),
-        ("DEQ k=2 n=1 lo=1 m=2 z=1000 wt=0 ls=1000", "NONE n=1 en=0"),
+        ("DEQ k=1 n=1 lo=1 m=2 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.2.1 w=0 g=1 nd=a t=5 du=mem | 11a11b"),
+        ("DEQ k=1 n=2 lo=1 m=2 z=1000 wt=0 ls=1000", "MSG n=2 l=0.2.1.1 w=0 g=1 nd=a t=5 du=mem | 11c"),
+        ("DEQ k=1 n=1 lo=1 m=2 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.2.1 w=0 g=1 nd=a t=5 du=mem | 11a11b"),
+        ("DEQ k=2 n=1 lo=1 m=2 z=1000 wt=0 ls=1000", "NONE n=1 en=0 du=mem"),
         // What another has finished is not sent again.
-        ("ACK f=0.0.2.1+0-0", "OK n=0 v=d"),
-        ("DEQ k=1 n=1 lo=1 m=2 z=1000 wt=0 ls=1000", "MSG n=1 l=0.1.1.1 w=1 g=1 nd=a t=5 | 11b"),
-        ("DEQ k=1 n=3 lo=2 m=2 z=1000 wt=0 ls=1000 f=0.1.1.1", "NONE n=3 en=0 v=d"),
-        ("DEQ k=1 n=1 lo=1 m=2 z=1000 wt=0 ls=1000", "NONE n=1 en=1"),
+        ("ACK f=0.0.2.1+0-0", "OK n=0 du=mem v=d"),
+        ("DEQ k=1 n=1 lo=1 m=2 z=1000 wt=0 ls=1000", "MSG n=1 l=0.1.1.1 w=1 g=1 nd=a t=5 du=mem | 11b"),
+        ("DEQ k=1 n=3 lo=2 m=2 z=1000 wt=0 ls=1000 f=0.1.1.1", "NONE n=3 en=0 du=mem v=d"),
+        ("DEQ k=1 n=1 lo=1 m=2 z=1000 wt=0 ls=1000", "NONE n=1 en=1 du=mem"),
         ("+1000", ""),
-        ("DEQ k=1 n=2 lo=2 m=2 z=1000 wt=0 ls=1000", "NONE n=2 en=1"),
-        ("DEQ k=1 n=4 lo=3 m=2 z=1000 wt=0 ls=1000", "MSG n=4 l=0.2.1.2 w=2 g=1 nd=a t=5 | 11c"),
+        ("DEQ k=1 n=2 lo=2 m=2 z=1000 wt=0 ls=1000", "NONE n=2 en=1 du=mem"),
+        ("DEQ k=1 n=4 lo=3 m=2 z=1000 wt=0 ls=1000", "MSG n=4 l=0.2.1.2 w=2 g=1 nd=a t=5 du=mem | 11c"),
     ]);
 }
 
@@ -380,19 +383,19 @@ fn a_request_waits_for_a_message() {
         ("DEQ k=2 n=1 lo=1 m=9 z=1000 wt=500 ls=5000", ""),
         ("DEQ k=1 n=2 lo=1 m=9 z=1000 wt=9999 ls=5000", ""),
         ("DEQ k=1 n=1 lo=1 m=1 z=1000 wt=9999 ls=5000", ""),
-        ("PUT a", "PUT & #5 MSG n=1 l=0.0.1.1 w=0 g=1 nd=a t=0 | 11a"),
+        ("PUT a", "PUT & #5 MSG n=1 l=0.0.1.1 w=0 g=1 nd=a t=0 du=mem | 11a"),
         ("+499", ""),
-        ("+1", "#3 NONE n=1 en=0"),
+        ("+1", "#3 NONE n=1 en=0 du=mem"),
         ("+499", ""),
-        ("+1", "#4 NONE n=2 en=0"),
+        ("+1", "#4 NONE n=2 en=0 du=mem"),
         ("DEQ k=1 n=2 lo=1 m=9 z=1000 wt=1000 ls=5000", ""),
         ("DEQ k=1 n=3 lo=3 m=9 z=1000 wt=1000 ls=5000 f=0.0.1.1", ""),
         ("DEQ k=1 n=3 lo=3 m=9 z=1000 wt=1000 ls=5000 f=0.0.1.1", ""),
         (
             "ENQ p=7 e=1 s=0 n=3 t=5 | 11a11b11c",
-            "#13 MSG n=3 l=0.1.3.1 w=1 g=1 nd=a t=5 v=d | 11a11b11c & STORED s=3 du=mem cr=97",
+            "#13 MSG n=3 l=0.1.3.1 w=1 g=1 nd=a t=5 du=mem v=d | 11a11b11c & STORED s=3 du=mem cr=97",
         ),
-        ("DEQ k=1 n=4 lo=3 m=0 z=1000 wt=1000 ls=5000", "NONE n=4 en=0"),
+        ("DEQ k=1 n=4 lo=3 m=0 z=1000 wt=1000 ls=5000", "NONE n=4 en=0 du=mem"),
     ]);
     assert_eq!((server.ledger().nones, server.ledger().done), (3, 1));
 }
@@ -421,7 +424,7 @@ fn so_many_wait_and_no_more() {
     for n in 1..=64 {
         assert_eq!(bench.step(&format!("DEQ k=1 n={n} lo=1 m=9 z=1000 wt=1000 ls=5000")), "");
     }
-    assert_eq!(bench.step("DEQ k=1 n=65 lo=1 m=9 z=1000 wt=1000 ls=5000"), "NONE n=65 en=0");
+    assert_eq!(bench.step("DEQ k=1 n=65 lo=1 m=9 z=1000 wt=1000 ls=5000"), "NONE n=65 en=0 du=mem");
     assert_eq!(bench.server.ledger().refused_parked, 1);
 }
 
@@ -430,15 +433,15 @@ fn what_comes_back_goes_first() {
     let server = check(&[
         OPEN,
         ENQ_ABC,
-        ("DEQ k=1 n=1 lo=1 m=1 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.1.1 w=0 g=1 nd=a t=5 | 11a"),
-        ("DEQ k=1 n=2 lo=1 m=1 z=1000 wt=0 ls=400", "MSG n=2 l=0.1.1.1 w=0 g=1 nd=a t=5 | 11b"),
+        ("DEQ k=1 n=1 lo=1 m=1 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.1.1 w=0 g=1 nd=a t=5 du=mem | 11a"),
+        ("DEQ k=1 n=2 lo=1 m=1 z=1000 wt=0 ls=400", "MSG n=2 l=0.1.1.1 w=0 g=1 nd=a t=5 du=mem | 11b"),
         ("+400", ""),
-        ("NAK f=0.0.1.1 h=quiet y=0", "OK n=0 v=d"),
-        ("NAK f=0.0.1.1 h=quiet y=0", "OK n=0 v=x"),
-        ("DEQ k=2 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.1.2 w=0 g=1 nd=a t=5 | 11a"),
-        ("NAK f=0.0.1.1 h=quiet y=0", "OK n=0 v=x"),
+        ("NAK f=0.0.1.1 h=quiet y=0", "OK n=0 du=mem v=d"),
+        ("NAK f=0.0.1.1 h=quiet y=0", "OK n=0 du=mem v=x"),
+        ("DEQ k=2 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.1.2 w=0 g=1 nd=a t=5 du=mem | 11a"),
+        ("NAK f=0.0.1.1 h=quiet y=0", "OK n=0 du=mem v=x"),
         ("GET", "11b"),
-        ("DEQ k=2 n=2 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=2 l=0.2.1.1 w=0 g=1 nd=a t=5 | 11c"),
+        ("DEQ k=2 n=2 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=2 l=0.2.1.1 w=0 g=1 nd=a t=5 du=mem | 11c"),
     ]);
     let Ledger { lease_ended, redelivered, popped, .. } = server.ledger();
     assert_eq!((lease_ended, redelivered, popped), (1, 1, 1));
@@ -451,13 +454,13 @@ fn a_message_rests_longer_with_each_failure_and_then_is_dead() {
         bench.step(step);
     }
     for (n, rest_ms) in [(2, 0), (3, 100), (4, 200)] {
-        assert_eq!(bench.step(&format!("NAK f=0.0.2.{} h=counted y=0 | 13why", n - 1)), "OK n=0 v=d");
+        assert_eq!(bench.step(&format!("NAK f=0.0.2.{} h=counted y=0 | 13why", n - 1)), "OK n=0 du=mem v=d");
         if rest_ms > 0 {
             bench.step(&format!("+{}", rest_ms - 1));
-            assert_eq!(bench.step("DEQ k=1 n=9 lo=1 m=9 z=1000 wt=0 ls=1000"), "NONE n=9 en=0");
+            assert_eq!(bench.step("DEQ k=1 n=9 lo=1 m=9 z=1000 wt=0 ls=1000"), "NONE n=9 en=0 du=mem");
             bench.step("+1");
         }
-        let expected = format!("MSG n={n} l=0.0.2.{n} w=0 g=1 nd=a t=5 | 11a11b");
+        let expected = format!("MSG n={n} l=0.0.2.{n} w=0 g=1 nd=a t=5 du=mem | 11a11b");
         assert_eq!(bench.step(&format!("DEQ k=1 n={n} lo=1 m=9 z=1000 wt=0 ls=1000")), expected);
     }
     check_with(
@@ -465,14 +468,14 @@ fn a_message_rests_longer_with_each_failure_and_then_is_dead() {
         &[
             ("+1000", ""),
             ("+399", ""),
-            ("DEQ k=1 n=5 lo=5 m=9 z=1000 wt=0 ls=1000", "NONE n=5 en=0"),
+            ("DEQ k=1 n=5 lo=5 m=9 z=1000 wt=0 ls=1000", "NONE n=5 en=0 du=mem"),
             ("+1", ""),
             // The last attempt at a message is its own.
-            ("DEQ k=1 n=5 lo=5 m=9 z=1000 wt=0 ls=1000", "MSG n=5 l=0.0.1.5 w=0 g=1 nd=a t=5 | 11a"),
-            ("DEQ k=1 n=6 lo=5 m=9 z=1000 wt=0 ls=1000", "MSG n=6 l=0.1.1.5 w=0 g=1 nd=a t=5 | 11b"),
-            ("NAK f=0.0.1.5 h=counted y=0 | 13why", "OK n=0 v=d"),
+            ("DEQ k=1 n=5 lo=5 m=9 z=1000 wt=0 ls=1000", "MSG n=5 l=0.0.1.5 w=0 g=1 nd=a t=5 du=mem | 11a"),
+            ("DEQ k=1 n=6 lo=5 m=9 z=1000 wt=0 ls=1000", "MSG n=6 l=0.1.1.5 w=0 g=1 nd=a t=5 du=mem | 11b"),
+            ("NAK f=0.0.1.5 h=counted y=0 | 13why", "OK n=0 du=mem v=d"),
             ("+1000", ""),
-            ("DEAD op=list o=0 m=9", "OK n=2 | 2110 5 attempts: why11a1c1 5 attempts11b"),
+            ("DEAD op=list o=0 m=9", "OK n=2 du=mem | 2110 5 attempts: why11a1c1 5 attempts11b"),
         ],
     );
 }
@@ -482,12 +485,12 @@ fn a_message_given_back_may_be_told_to_rest() {
     check(&[
         OPEN,
         ENQ_ABC,
-        ("DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.3.1 w=0 g=1 nd=a t=5 | 11a11b11c"),
-        ("ACK f=0.0.3.1+1-1", "OK n=0 v=d"),
-        ("NAK f=0.0.3.1 h=quiet y=300", "OK n=0 v=d"),
+        ("DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.3.1 w=0 g=1 nd=a t=5 du=mem | 11a11b11c"),
+        ("ACK f=0.0.3.1+1-1", "OK n=0 du=mem v=d"),
+        ("NAK f=0.0.3.1 h=quiet y=300", "OK n=0 du=mem v=d"),
         ("DEQ k=1 n=2 lo=2 m=9 z=1000 wt=1000 ls=1000", ""),
         ("+299", ""),
-        ("+1", "#6 MSG n=2 l=0.0.1.2 w=0 g=1 nd=a t=5 | 11a"),
+        ("+1", "#6 MSG n=2 l=0.0.1.2 w=0 g=1 nd=a t=5 du=mem | 11a"),
     ]);
 }
 
@@ -496,16 +499,16 @@ fn a_touched_lease_lives_longer() {
     check(&[
         OPEN,
         ENQ_ABC,
-        ("DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.3.1 w=0 g=1 nd=a t=5 | 11a11b11c"),
+        ("DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.3.1 w=0 g=1 nd=a t=5 du=mem | 11a11b11c"),
         ("+900", ""),
-        ("TOUCH f=0.0.3.1,0.0.3.2 ls=1000", "OK n=0 v=dx"),
+        ("TOUCH f=0.0.3.1,0.0.3.2 ls=1000", "OK n=0 du=mem v=dx"),
         ("+999", ""),
         // Whoever asks again lives, too.
-        ("DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.3.1 w=0 g=1 nd=a t=5 | 11a11b11c"),
+        ("DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.3.1 w=0 g=1 nd=a t=5 du=mem | 11a11b11c"),
         ("+999", ""),
-        ("DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.3.1 w=0 g=1 nd=a t=5 | 11a11b11c"),
+        ("DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.3.1 w=0 g=1 nd=a t=5 du=mem | 11a11b11c"),
         ("+1000", ""),
-        ("TOUCH f=0.0.3.1 ls=1000", "OK n=0 v=x"),
+        ("TOUCH f=0.0.3.1 ls=1000", "OK n=0 du=mem v=x"),
     ]);
 }
 
@@ -514,16 +517,16 @@ fn the_first_to_finish_counts_be_it_late() {
     let server = check(&[
         OPEN,
         ENQ_ABC,
-        ("DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.3.1 w=0 g=1 nd=a t=5 | 11a11b11c"),
+        ("DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.3.1 w=0 g=1 nd=a t=5 du=mem | 11a11b11c"),
         ("+1000", ""),
-        ("ACK f=0.0.3.1+0-0", "OK n=0 v=l"),
-        ("DEQ k=2 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.1.2.2 w=1 g=1 nd=a t=5 | 11b11c"),
-        ("ACK f=0.0.3.1+1-1", "OK n=0 v=l"),
-        ("ACK f=0.1.2.2", "OK n=0 v=o"),
-        ("ACK f=0.1.2.2", "OK n=0 v=o"),
-        ("ACK f=0.1.2.2+1-1", "OK n=0 v=d"),
-        ("ACK f=0.0.3.1+0-1", "OK n=0 v=d"),
-        ("ACK f=0.0.3.1", "OK n=0 v=o"),
+        ("ACK f=0.0.3.1+0-0", "OK n=0 du=mem v=l"),
+        ("DEQ k=2 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.1.2.2 w=1 g=1 nd=a t=5 du=mem | 11b11c"),
+        ("ACK f=0.0.3.1+1-1", "OK n=0 du=mem v=l"),
+        ("ACK f=0.1.2.2", "OK n=0 du=mem v=o"),
+        ("ACK f=0.1.2.2", "OK n=0 du=mem v=o"),
+        ("ACK f=0.1.2.2+1-1", "OK n=0 du=mem v=d"),
+        ("ACK f=0.0.3.1+0-1", "OK n=0 du=mem v=d"),
+        ("ACK f=0.0.3.1", "OK n=0 du=mem v=o"),
     ]);
     let Ledger { done, late_finishes, other_finishes, .. } = server.ledger();
     assert_eq!((done, late_finishes, other_finishes), (3, 2, 3));
@@ -534,12 +537,12 @@ fn a_finish_list_gets_a_letter_for_each_lease() {
     check(&[
         OPEN,
         ENQ_ABC,
-        ("DEQ k=1 n=1 lo=1 m=1 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.1.1 w=0 g=1 nd=a t=5 | 11a"),
+        ("DEQ k=1 n=1 lo=1 m=1 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.1.1 w=0 g=1 nd=a t=5 du=mem | 11a"),
         ("GET", "11b"),
         // Of another boot, never leased, an attempt to come, no lease at all, popped, good.
-        ("ACK f=1.0.1.1,0.2.1.1,0.0.1.2,0.0.1.0,hello,0.0.1,0.1.1.1,0.0.1.1", "OK n=0 v=xxxxxxod"),
-        ("ACK f=0.0.99.1,0.0.1.1+1-1,0.0.1.1+,0.0.0.1", "OK n=0 v=xxxx"),
-        ("ACK f=", "OK n=0"),
+        ("ACK f=1.0.1.1,0.2.1.1,0.0.1.2,0.0.1.0,hello,0.0.1,0.1.1.1,0.0.1.1", "OK n=0 du=mem v=xxxxxxod"),
+        ("ACK f=0.0.99.1,0.0.1.1+1-1,0.0.1.1+,0.0.0.1", "OK n=0 du=mem v=xxxx"),
+        ("ACK f=", "OK n=0 du=mem"),
     ]);
 }
 
@@ -548,14 +551,14 @@ fn dead_letters_are_listed_put_back_and_dropped() {
     let server = check(&[
         OPEN,
         ENQ_ABC,
-        ("DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.3.1 w=0 g=1 nd=a t=5 | 11a11b11c"),
-        ("NAK f=0.0.3.1 h=dead y=0 | 213Unknown input: '=='", "OK n=0 v=d"),
-        ("ACK f=0.0.3.1", "OK n=0 v=o"),
-        ("DEAD op=list o=1 m=1", "OK n=1 | 2171 1 Unknown input: '=='11b"),
-        ("DEAD op=drop o=2 m=9", "OK n=1"),
-        ("DEAD op=requeue o=0 m=1", "OK n=1"),
-        ("DEAD op=list o=0 m=9", "OK n=1 | 2171 1 Unknown input: '=='11b"),
-        ("DEQ k=1 n=2 lo=2 m=9 z=1000 wt=0 ls=1000", "MSG n=2 l=0.3.1.1 w=3 g=1 nd=a t=5 | 11a"),
+        ("DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.3.1 w=0 g=1 nd=a t=5 du=mem | 11a11b11c"),
+        ("NAK f=0.0.3.1 h=dead y=0 | 213Unknown input: '=='", "OK n=0 du=mem v=d"),
+        ("ACK f=0.0.3.1", "OK n=0 du=mem v=o"),
+        ("DEAD op=list o=1 m=1", "OK n=1 du=mem | 2171 1 Unknown input: '=='11b"),
+        ("DEAD op=drop o=2 m=9", "OK n=1 du=mem"),
+        ("DEAD op=requeue o=0 m=1", "OK n=1 du=mem"),
+        ("DEAD op=list o=0 m=9", "OK n=1 du=mem | 2171 1 Unknown input: '=='11b"),
+        ("DEQ k=1 n=2 lo=2 m=9 z=1000 wt=0 ls=1000", "MSG n=2 l=0.3.1.1 w=3 g=1 nd=a t=5 du=mem | 11a"),
     ]);
     let Ledger { accepted, dead, discarded, leased, requeued, .. } = server.ledger();
     assert_eq!((accepted, dead, discarded, leased, requeued), (3, 1, 1, 1, 1));
@@ -568,9 +571,9 @@ fn what_was_done_with_dead_letters_is_not_done_twice() {
         bench.step(step);
     }
     bench.token = 99;
-    assert_eq!(bench.step("DEAD op=requeue o=0 m=1"), "OK n=1");
+    assert_eq!(bench.step("DEAD op=requeue o=0 m=1"), "OK n=1 du=mem");
     bench.token = 99;
-    assert_eq!(bench.step("DEAD op=requeue o=0 m=1"), "OK n=1");
+    assert_eq!(bench.step("DEAD op=requeue o=0 m=1"), "OK n=1 du=mem");
     assert_eq!((bench.server.ledger().dead, bench.server.ready()), (2, 1));
 }
 
@@ -583,9 +586,9 @@ fn a_list_of_dead_letters_fits_in_a_datagram() {
         bench.step(&format!("NAK f=0.{n}.1.1 h=dead y=0"));
     }
     let first = bench.step("DEAD op=list o=0 m=9");
-    assert!(first.starts_with("OK n=1 | 22c0 0 too long to be leased, a GET can take it4"), "{}", &first[..60]);
+    assert!(first.starts_with("OK n=1 du=mem | 22c0 0 too long to be leased, a GET can take it4"), "{}", &first[..60]);
     assert!((65_300..65_507).contains(&first.len()), "cut to fit");
-    assert!(bench.step("DEAD op=list o=1 m=9").starts_with("OK n=2 | "));
+    assert!(bench.step("DEAD op=list o=1 m=9").starts_with("OK n=2 du=mem | "));
 }
 
 #[test]
@@ -595,10 +598,10 @@ fn old_and_new_verbs_share_the_queue() {
         ("PUT x", "PUT"),
         ("ENQ p=7 e=1 s=0 n=2 t=5 | 400013001c", ""),
         ("ENQ p=7 e=1 s=0 n=2 t=5 | 40001a3001b", "STORED s=2 du=mem cr=97"),
-        ("DEQ k=1 n=1 lo=1 m=2 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.2.1 w=0 g=1 nd=a t=0 | 11x40001a"),
+        ("DEQ k=1 n=1 lo=1 m=2 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.2.1 w=0 g=1 nd=a t=0 du=mem | 11x40001a"),
         ("GET", "3001b"),
         ("GET", ""),
-        ("NAK f=0.0.2.1 h=quiet y=0", "OK n=0 v=d"),
+        ("NAK f=0.0.2.1 h=quiet y=0", "OK n=0 du=mem v=d"),
         ("GET", "11x"),
         ("GET", "40001a"),
     ]);
@@ -610,10 +613,10 @@ fn a_batch_has_one_attempt_and_fits() {
     check(&[
         OPEN,
         ("ENQ p=7 e=1 s=0 n=4 t=5 | 11a11b11c11d", "STORED s=4 du=mem cr=96"),
-        ("DEQ k=1 n=1 lo=1 m=9 z=6 wt=0 ls=1000", "MSG n=1 l=0.0.2.1 w=0 g=1 nd=a t=5 | 11a11b"),
-        ("NAK f=0.0.2.1 h=quiet y=0", "OK n=0 v=d"),
-        ("DEQ k=1 n=2 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=2 l=0.0.2.2 w=0 g=1 nd=a t=5 | 11a11b"),
-        ("DEQ k=1 n=3 lo=1 m=9 z=1 wt=0 ls=1000", "MSG n=3 l=0.2.1.1 w=0 g=1 nd=a t=5 | 11c"),
+        ("DEQ k=1 n=1 lo=1 m=9 z=6 wt=0 ls=1000", "MSG n=1 l=0.0.2.1 w=0 g=1 nd=a t=5 du=mem | 11a11b"),
+        ("NAK f=0.0.2.1 h=quiet y=0", "OK n=0 du=mem v=d"),
+        ("DEQ k=1 n=2 lo=1 m=9 z=1000 wt=0 ls=1000", "MSG n=2 l=0.0.2.2 w=0 g=1 nd=a t=5 du=mem | 11a11b"),
+        ("DEQ k=1 n=3 lo=1 m=9 z=1 wt=0 ls=1000", "MSG n=3 l=0.2.1.1 w=0 g=1 nd=a t=5 du=mem | 11c"),
     ]);
 }
 
@@ -627,9 +630,9 @@ fn a_message_too_long_for_the_link_goes_by_a_get_or_to_the_dead_letters() {
     }
     assert_eq!(bench.step("GET").len(), protocol::MESSAGE_BYTES_MAX + 5);
     let answer = bench.step("DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000 f=9.9.9.9");
-    assert_eq!(answer, "NONE n=1 en=0 v=x", "the letter leaves no room for the message");
+    assert_eq!(answer, "NONE n=1 en=0 du=mem v=x", "the letter leaves no room for the message");
     let answer = bench.step("DEQ k=1 n=1 lo=1 m=9 z=1000 wt=0 ls=1000");
-    assert!(answer.starts_with("MSG n=1 l=0.2.1.1 w=2 g=1 nd=a t=0 | 4fedeyyy") && answer.len() > 65_000);
+    assert!(answer.starts_with("MSG n=1 l=0.2.1.1 w=2 g=1 nd=a t=0 du=mem | 4fedeyyy") && answer.len() > 65_000);
     assert_eq!(bench.server.ledger().dead, 1);
 }
 
@@ -759,4 +762,18 @@ proptest! {
             bench.step(&request);
         }
     }
+}
+
+#[test]
+fn a_queue_in_memory_has_no_past() {
+    check(&[
+        ("READ o=0 m=10 z=1000", "GONE o=0 e=0"),
+        OPEN,
+        ENQ_ABC,
+        ("READ o=0 m=10 z=1000", "GONE o=3 e=3"),
+        ("READ t=0 m=10 z=1000", "GONE o=3 e=3"),
+        ("SEEK o=0", "GONE o=3 e=3"),
+        ("SEEK t=18446744073709551615", "GONE o=3 e=3"),
+        ("DEQ k=1 n=1 lo=1 m=10 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.3.1 w=0 g=1 nd=a t=5 du=mem | 11a11b11c"),
+    ]);
 }

@@ -20,6 +20,27 @@ pub struct Msg<'a> {
     pub origin_us: u64,
     /// What became of the finishes that came with the request, a letter each.
     pub finished: &'a [u8],
+    /// How far that goes.
+    pub level: Durability,
+    /// The messages, as frames.
+    pub frames: &'a [u8],
+}
+
+/// What a queue has kept, from the place on that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Past<'a> {
+    /// The offset of the first message.
+    pub first: u64,
+    /// How many, their offsets consecutive.
+    pub count: u64,
+    /// The offset to ask for next.
+    pub next: u64,
+    /// The offset of the next message to come.
+    pub end: u64,
+    /// When the first message entered the system, in microseconds since the epoch.
+    pub origin_us: u64,
+    /// When it came to this queue, in microseconds since the epoch.
+    pub at_us: u64,
     /// The messages, as frames.
     pub frames: &'a [u8],
 }
@@ -59,6 +80,8 @@ pub enum Answer<'a> {
         epoch: u64,
         /// The number of the next message.
         sequence: u64,
+        /// How far that goes.
+        level: Durability,
         /// How many messages the queue has room for.
         credit: u64,
     },
@@ -94,15 +117,28 @@ pub enum Answer<'a> {
         ended: bool,
         /// What became of the finishes that came with the request, a letter each.
         finished: &'a [u8],
+        /// How far that goes.
+        level: Durability,
     },
-    /// To ACK, NAK, TOUCH: a letter for each lease. To DEAD: how many. To STAT: a body.
+    /// To ACK, NAK, TOUCH: a letter for each lease. To DEAD and SEEK: how many. To STAT: a body.
     Done {
         /// The letters.
         finished: &'a [u8],
-        /// How many dead letters.
+        /// How many dead letters, or messages that are delivered again.
         count: u64,
+        /// How far what was done goes.
+        level: Durability,
         /// Dead letters, or JSON.
         body: &'a [u8],
+    },
+    /// To READ: what was kept.
+    Past(Past<'a>),
+    /// To READ and SEEK: the place lies before all that is kept.
+    Gone {
+        /// The oldest offset that is kept; `end` if nothing is.
+        oldest: u64,
+        /// The offset of the next message to come.
+        end: u64,
     },
 }
 
@@ -116,13 +152,12 @@ impl<'a> Answer<'a> {
         let number = |key: &'static str| call.number(key).ok_or(LinkError::Field(key));
         let token = number("a")?;
         let finished = call.text("v").unwrap_or_default();
+        let level = || level(&call);
         let answer = match call.verb {
-            b"OPENED" => Self::Opened { epoch: number("e")?, sequence: number("s")?, credit: number("cr")? },
-            b"STORED" => Self::Stored {
-                sequence: number("s")?,
-                level: call.text("du").and_then(Durability::parse).ok_or(LinkError::Field("du"))?,
-                credit: number("cr")?,
-            },
+            b"OPENED" => {
+                Self::Opened { epoch: number("e")?, sequence: number("s")?, level: level()?, credit: number("cr")? }
+            }
+            b"STORED" => Self::Stored { sequence: number("s")?, level: level()?, credit: number("cr")? },
             b"FULL" => Self::Full { sequence: number("s")?, after_ms: number("af")? },
             b"FENCED" => Self::Fenced { epoch: number("e")? },
             b"MSG" => Self::Msg(Msg {
@@ -133,10 +168,27 @@ impl<'a> Answer<'a> {
                 node: call.id("nd").ok_or(LinkError::Field("nd"))?,
                 origin_us: number("t")?,
                 finished,
+                level: level()?,
                 frames: call.body,
             }),
-            b"NONE" => Self::None { delivery: number("n")?, ended: call.number("en") == Some(1), finished },
-            b"OK" => Self::Done { finished, count: call.number("n").unwrap_or(0), body: call.body },
+            b"NONE" => {
+                let ended = call.number("en") == Some(1);
+                Self::None { delivery: number("n")?, ended, finished, level: level()? }
+            }
+            b"OK" => {
+                let count = call.number("n").unwrap_or(0);
+                Self::Done { finished, count, level: level()?, body: call.body }
+            }
+            b"PAST" => Self::Past(Past {
+                first: number("o")?,
+                count: number("n")?,
+                next: number("x")?,
+                end: number("e")?,
+                origin_us: number("t")?,
+                at_us: number("at")?,
+                frames: call.body,
+            }),
+            b"GONE" => Self::Gone { oldest: number("o")?, end: number("e")? },
             _ => return Err(LinkError::UnknownVerb),
         };
         Ok((token, answer))
@@ -146,11 +198,12 @@ impl<'a> Answer<'a> {
     pub fn push(&self, token: u64, out: &mut Vec<u8>) {
         let begin = |verb, out| Draft::begin(verb, out).number("a", token);
         match *self {
-            Self::Opened { epoch, sequence, credit } => {
-                begin("OPENED", out).number("e", epoch).number("s", sequence).number("cr", credit).finish(&[]);
+            Self::Opened { epoch, sequence, level, credit } => {
+                let draft = with_level(begin("OPENED", out).number("e", epoch).number("s", sequence), level);
+                draft.number("cr", credit).finish(&[]);
             }
             Self::Stored { sequence, level, credit } => {
-                let draft = begin("STORED", out).number("s", sequence).text("du", level.as_str().as_bytes());
+                let draft = with_level(begin("STORED", out).number("s", sequence), level);
                 draft.number("cr", credit).finish(&[]);
             }
             Self::Full { sequence, after_ms } => {
@@ -163,17 +216,36 @@ impl<'a> Answer<'a> {
                     .number("g", msg.generation)
                     .id("nd", msg.node.into())
                     .number("t", msg.origin_us);
-                with_letters(draft, msg.finished).finish(&[msg.frames]);
+                with_letters(with_level(draft, msg.level), msg.finished).finish(&[msg.frames]);
             }
-            Self::None { delivery, ended, finished } => {
+            Self::None { delivery, ended, finished, level } => {
                 let draft = begin("NONE", out).number("n", delivery).number("en", u64::from(ended));
-                with_letters(draft, finished).finish(&[]);
+                with_letters(with_level(draft, level), finished).finish(&[]);
             }
-            Self::Done { finished, count, body } => {
-                with_letters(begin("OK", out).number("n", count), finished).finish(&[body]);
+            Self::Done { finished, count, level, body } => {
+                let draft = with_level(begin("OK", out).number("n", count), level);
+                with_letters(draft, finished).finish(&[body]);
             }
+            Self::Past(past) => begin("PAST", out)
+                .number("o", past.first)
+                .number("n", past.count)
+                .number("x", past.next)
+                .number("e", past.end)
+                .number("t", past.origin_us)
+                .number("at", past.at_us)
+                .finish(&[past.frames]),
+            Self::Gone { oldest, end } => begin("GONE", out).number("o", oldest).number("e", end).finish(&[]),
         }
     }
+}
+
+/// How far an answer goes; one that does not say so goes no further than memory.
+fn level(call: &Call<'_>) -> Result<Durability, LinkError> {
+    call.text("du").map_or(Some(Durability::Memory), Durability::parse).ok_or(LinkError::Field("du"))
+}
+
+fn with_level(draft: Draft<'_>, level: Durability) -> Draft<'_> {
+    draft.text("du", level.as_str().as_bytes())
 }
 
 fn with_letters<'a>(draft: Draft<'a>, letters: &[u8]) -> Draft<'a> {

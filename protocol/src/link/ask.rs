@@ -87,6 +87,15 @@ pub enum DeadDo {
     Drop,
 }
 
+/// A place in what a queue has kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The message with this offset.
+    Offset(u64),
+    /// The first message that came at this time or later, in microseconds since the epoch.
+    Time(u64),
+}
+
 /// What a client asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask<'a> {
@@ -136,6 +145,20 @@ pub enum Ask<'a> {
         from: u64,
         /// At most so many.
         max: u64,
+    },
+    /// Show me what came, whether it is finished or not; nothing changes.
+    Read {
+        /// From here on.
+        from: Place,
+        /// At most so many messages.
+        messages_max: u64,
+        /// At most so many bytes of frames, but one message at least.
+        bytes_max: u64,
+    },
+    /// Deliver again what came, from here on.
+    Seek {
+        /// The first that is delivered again.
+        to: Place,
     },
     /// How do you stand?
     Stat,
@@ -191,6 +214,8 @@ impl<'a> Ask<'a> {
                 from: number("o")?,
                 max: number("m")?,
             },
+            b"READ" => Self::Read { from: place(&call)?, messages_max: number("m")?, bytes_max: number("z")? },
+            b"SEEK" => Self::Seek { to: place(&call)? },
             b"STAT" => Self::Stat,
             _ => return Err(LinkError::UnknownVerb),
         };
@@ -249,6 +274,11 @@ impl<'a> Ask<'a> {
                 };
                 begin("DEAD", out).text("op", what).number("o", from).number("m", max).finish(&[]);
             }
+            Self::Read { from, messages_max, bytes_max } => {
+                let draft = with_place(begin("READ", out), from);
+                draft.number("m", messages_max).number("z", bytes_max).finish(&[]);
+            }
+            Self::Seek { to } => with_place(begin("SEEK", out), to).finish(&[]),
             Self::Stat => begin("STAT", out).finish(&[]),
         }
     }
@@ -260,6 +290,15 @@ fn sending(call: &Call<'_>) -> Result<Sending, LinkError> {
         epoch: call.number("e").ok_or(LinkError::Field("e"))?,
         sequence: call.number("s").ok_or(LinkError::Field("s"))?,
     })
+}
+
+/// One place: an offset or a time, not both.
+fn place(call: &Call<'_>) -> Result<Place, LinkError> {
+    match (call.number("o"), call.number("t")) {
+        (Some(offset), None) => Ok(Place::Offset(offset)),
+        (None, Some(time_us)) => Ok(Place::Time(time_us)),
+        _ => Err(LinkError::Field("o")),
+    }
 }
 
 fn enq<'a>(call: &Call<'a>) -> Result<Enq<'a>, LinkError> {
@@ -277,6 +316,13 @@ fn enq<'a>(call: &Call<'a>) -> Result<Enq<'a>, LinkError> {
     let count = number("n")?;
     sending.sequence.checked_add(count).ok_or(LinkError::Field("n"))?;
     Ok(Enq { sending, count, origin_us: number("t")?, derived, frames })
+}
+
+fn with_place(draft: Draft<'_>, place: Place) -> Draft<'_> {
+    match place {
+        Place::Offset(offset) => draft.number("o", offset),
+        Place::Time(time_us) => draft.number("t", time_us),
+    }
 }
 
 fn with_sending(draft: Draft<'_>, sending: Sending) -> Draft<'_> {

@@ -39,6 +39,10 @@ fn requests_read_back() {
         Ask::Nak { leases: b"1.10.5.2", how: GiveBack::Dead, delay_ms: 0, reasons: b"213Unknown input: 'x'\n" },
         Ask::Touch { leases: b"1.10.5.2,1.15.5.2", lease_ms: 9 },
         Ask::Dead { what: DeadDo::Requeue, from: 4, max: 100 },
+        Ask::Read { from: Place::Offset(0), messages_max: 500, bytes_max: 60_000 },
+        Ask::Read { from: Place::Time(u64::MAX), messages_max: 1, bytes_max: 0 },
+        Ask::Seek { to: Place::Offset(u64::MAX) },
+        Ask::Seek { to: Place::Time(1_700_000_000_000_000) },
         Ask::Stat,
     ] {
         check_ask(&ask);
@@ -55,16 +59,20 @@ fn answers_read_back() {
         node: 0xabc,
         origin_us: 77,
         finished: b"dl",
+        level: Durability::Disk,
         frames: b"11a",
     };
     for answer in [
-        Answer::Opened { epoch: 1, sequence: 2, credit: 3 },
+        Answer::Opened { epoch: 1, sequence: 2, level: Durability::Os, credit: 3 },
         Answer::Stored { sequence: 2, level: Durability::Memory, credit: 3 },
         Answer::Full { sequence: 1, after_ms: 10 },
         Answer::Fenced { epoch: 0 },
         Answer::Msg(msg),
-        Answer::None { delivery: 2, ended: true, finished: b"" },
-        Answer::Done { finished: b"dlox", count: 0, body: b"{}" },
+        Answer::None { delivery: 2, ended: true, finished: b"", level: Durability::Disk },
+        Answer::Done { finished: b"dlox", count: 0, level: Durability::Memory, body: b"{}" },
+        Answer::Past(Past { first: 3, count: 1, next: 4, end: 9, origin_us: 5, at_us: 6, frames: b"11a" }),
+        Answer::Past(Past { first: 9, count: 0, next: 9, end: 9, origin_us: 0, at_us: 0, frames: b"" }),
+        Answer::Gone { oldest: 7, end: u64::MAX },
     ] {
         let mut datagram = Vec::new();
         answer.push(9, &mut datagram);
@@ -99,11 +107,54 @@ fn the_longest_message_fits_whatever_the_numbers() {
         node: most,
         origin_us: most,
         finished: b"dddddddddddddddd",
+        level: Durability::Disk,
         frames: &frames,
     };
     Answer::Msg(msg).push(most, &mut datagram);
     assert!(Answer::parse(frame::only(&datagram).unwrap()) == Ok((most, Answer::Msg(msg))));
     assert!(datagram.len() <= DATAGRAM_BYTES_MAX);
+    datagram.clear();
+    let past = Past { first: most, count: 1, next: most, end: most, origin_us: most, at_us: most, frames: &frames };
+    Answer::Past(past).push(most, &mut datagram);
+    assert!(Answer::parse(frame::only(&datagram).unwrap()) == Ok((most, Answer::Past(past))));
+    assert!(datagram.len() <= DATAGRAM_BYTES_MAX);
+}
+
+#[test]
+fn an_answer_says_its_level_and_one_that_does_not_goes_as_far_as_memory() {
+    let said = |verb, level: &[u8]| {
+        let mut datagram = Vec::new();
+        let draft = crate::call::Draft::begin(verb, &mut datagram);
+        let draft = draft.number("a", 1).number("e", 1).number("s", 0).number("cr", 0).number("n", 0);
+        if level.is_empty() { draft } else { draft.text("du", level) }.finish(&[]);
+        match Answer::parse(frame::only(&datagram).unwrap()).map(|(_, answer)| answer) {
+            Ok(
+                Answer::Opened { level, .. }
+                | Answer::Stored { level, .. }
+                | Answer::None { level, .. }
+                | Answer::Done { level, .. },
+            ) => Ok(level),
+            other => Err(format!("{other:?}")),
+        }
+    };
+    for verb in ["OPENED", "STORED", "NONE", "OK"] {
+        assert_eq!(said(verb, b""), Ok(Durability::Memory), "{verb}");
+        assert_eq!(said(verb, b"os"), Ok(Durability::Os), "{verb}");
+        assert_eq!(said(verb, b"tape"), Err(format!("{:?}", Err::<(), _>(LinkError::Field("du")))), "{verb}");
+    }
+}
+
+#[test]
+fn a_place_is_an_offset_or_a_time() {
+    for (verb, places) in [("SEEK", &["o", "t"][..]), ("SEEK", &[]), ("READ", &["o", "t"]), ("READ", &[])] {
+        let mut datagram = Vec::new();
+        let mut draft = crate::call::Draft::begin(verb, &mut datagram).number("r", 1).number("m", 1).number("z", 1);
+        for place in places {
+            draft = draft.number(place, 5);
+        }
+        draft.finish(&[]);
+        assert_eq!(Ask::parse(frame::only(&datagram).unwrap()), Err(LinkError::Field("o")), "{verb} {places:?}");
+    }
 }
 
 #[test]

@@ -235,7 +235,7 @@ impl Talk {
                 told.out.push(b'\n');
                 Next::Done
             }
-            (Verb::Open { .. }, Answer::Opened { epoch, sequence, credit }) => {
+            (Verb::Open { .. }, Answer::Opened { epoch, sequence, credit, .. }) => {
                 told.opened(*epoch, *sequence, *credit);
                 Next::Done
             }

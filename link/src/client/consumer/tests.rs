@@ -88,16 +88,26 @@ impl Edge {
         for n in 0..lease.count {
             frame::push((lease.first + n).to_string().as_bytes(), &mut frames).unwrap();
         }
-        let msg = Msg { delivery, lease, low_water: 0, generation: 1, node, origin_us: 3, finished, frames: &frames };
+        let msg = Msg {
+            delivery,
+            lease,
+            low_water: 0,
+            generation: 1,
+            node,
+            origin_us: 3,
+            finished,
+            level: Durability::Memory,
+            frames: &frames,
+        };
         self.answer(token, &Answer::Msg(msg));
     }
 
     fn none(&mut self, token: u64, delivery: u64, finished: &[u8]) {
-        self.answer(token, &Answer::None { delivery, ended: false, finished });
+        self.answer(token, &Answer::None { delivery, ended: false, finished, level: Durability::Memory });
     }
 
     fn done(&mut self, token: u64, finished: &[u8]) {
-        self.answer(token, &Answer::Done { finished, count: 0, body: b"" });
+        self.answer(token, &Answer::Done { finished, count: 0, level: Durability::Memory, body: b"" });
     }
 
     fn wait(&mut self, ms: u64) {
@@ -295,7 +305,7 @@ fn a_lost_request_or_answer_is_asked_for_again() {
 fn a_delivery_whose_lease_ended_unseen_is_given_up() {
     let mut edge = Edge::open();
     let token = edge.sent_one("deq 1 lo1 m4 wt20");
-    edge.answer(token, &Answer::None { delivery: 1, ended: true, finished: b"" });
+    edge.answer(token, &Answer::None { delivery: 1, ended: true, finished: b"", level: Durability::Memory });
     edge.sent_one("deq 2 lo2 m4 wt20");
     assert_eq!(edge.consumer.counts().ended_unseen, 1);
 }
@@ -529,7 +539,7 @@ fn what_answers_nothing_is_counted() {
     Ask::Stat.push(token, &mut datagram);
     edge.consumer.handle_datagram(edge.now, &datagram);
     datagram.clear();
-    Answer::None { delivery: 1, ended: true, finished: b"" }.push(token, &mut datagram);
+    Answer::None { delivery: 1, ended: true, finished: b"", level: Durability::Memory }.push(token, &mut datagram);
     *datagram.last_mut().unwrap() ^= 1;
     edge.consumer.handle_datagram(edge.now, &datagram);
     edge.consumer.handle_datagram(edge.now, b"");
@@ -541,6 +551,7 @@ fn what_answers_nothing_is_counted() {
         node: 0xa,
         origin_us: 0,
         finished: b"",
+        level: Durability::Memory,
         frames: b"11a",
     };
     edge.answer(token, &Answer::Msg(short));
@@ -566,6 +577,7 @@ fn an_answer_fits_in_the_datagram_that_was_asked_for() {
         node: u64::MAX,
         origin_us: 9_999_999_999_999_999,
         finished: &[b'd'; 16],
+        level: Durability::Disk,
         frames: &vec![b'x'; usize::try_from(deq.bytes_max).unwrap()],
     };
     datagram.clear();

@@ -65,7 +65,7 @@ impl Edge {
         let asked = self.sent();
         let [(token, ask)] = asked.as_slice() else { panic!("{asked:?}") };
         assert_eq!(*ask, format!("open feed 70000 from {}", self.producer.confirmed()));
-        self.answer(*token, &Answer::Opened { epoch, sequence, credit });
+        self.answer(*token, &Answer::Opened { epoch, sequence, level: Durability::Memory, credit });
     }
 
     fn answer(&mut self, token: u64, answer: &Answer<'_>) {
@@ -367,14 +367,17 @@ fn a_late_open_of_the_process_before_does_not_end_this_one() {
     edge.answer(token, &Answer::Fenced { epoch: 2 });
     let asked = edge.sent();
     assert_eq!(asked[0].1, "open feed 70001 from 0");
-    edge.answer(asked[0].0, &Answer::Opened { epoch: 3, sequence: 0, credit: 9 });
+    edge.answer(asked[0].0, &Answer::Opened { epoch: 3, sequence: 0, level: Durability::Memory, credit: 9 });
     for takes_back in 2..=3 {
         edge.push(1);
         let token = edge.sent()[0].0;
         edge.answer(token, &Answer::Fenced { epoch: 4 });
         let asked = edge.sent();
         assert_eq!(asked[0].1, format!("open feed 7000{takes_back} from {}", takes_back - 2));
-        edge.answer(asked[0].0, &Answer::Opened { epoch: 5, sequence: takes_back - 1, credit: 9 });
+        edge.answer(
+            asked[0].0,
+            &Answer::Opened { epoch: 5, sequence: takes_back - 1, level: Durability::Memory, credit: 9 },
+        );
     }
     assert_eq!(edge.producer.confirmed(), 2);
     edge.push(1);
@@ -391,7 +394,7 @@ fn who_was_overtaken_by_another_process_does_not_take_back() {
     let token = edge.sent()[0].0;
     edge.answer(token, &Answer::Fenced { epoch: 2 });
     let token = edge.sent()[0].0;
-    edge.answer(token, &Answer::Opened { epoch: 3, sequence: 3, credit: 9 });
+    edge.answer(token, &Answer::Opened { epoch: 3, sequence: 3, level: Durability::Memory, credit: 9 });
     assert_eq!(edge.producer.failed(), Some(Failure::Fenced { epoch: 3 }), "it never sent a third message");
 }
 
@@ -577,7 +580,7 @@ fn what_answers_nothing_is_counted() {
     let token = edge.sent()[0].0;
     edge.stored(token + 1_000_000, 1);
     edge.stored(0, 1);
-    edge.answer(token, &Answer::Done { finished: b"", count: 0, body: b"" });
+    edge.answer(token, &Answer::Done { finished: b"", count: 0, level: Durability::Memory, body: b"" });
     edge.old(b"PUT 1 bytes");
     let mut datagram = Vec::new();
     Ask::Stat.push(token, &mut datagram);
@@ -623,7 +626,10 @@ fn the_longest_message_fits_with_the_longest_header() {
     let mut edge = Edge::new(ProducerPlan { producer: u128::MAX, stage: "s".repeat(100), ..plan() });
     edge.welcome(WELCOME);
     let asked = edge.sent();
-    edge.answer(asked[0].0, &Answer::Opened { epoch: u64::MAX, sequence: u64::MAX - 9, credit: 9 });
+    edge.answer(
+        asked[0].0,
+        &Answer::Opened { epoch: u64::MAX, sequence: u64::MAX - 9, level: Durability::Memory, credit: 9 },
+    );
     let input = Input { node: u64::MAX, generation: u64::MAX, low_water: u64::MAX, origin_us: u64::MAX };
     edge.producer.derive_from(input);
     let id = OutputId { offset: u64::MAX, index: u64::MAX };
