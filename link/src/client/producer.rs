@@ -360,7 +360,7 @@ impl Producer {
             }
             Answer::Fenced { epoch } => self.handle_fenced(now, token, epoch),
             Answer::Msg(_) | Answer::None { .. } | Answer::Done { .. } | Answer::Past(_) | Answer::Gone { .. } => {
-                self.counts.stray += 1
+                self.counts.stray += 1;
             }
         }
     }
