@@ -69,6 +69,8 @@ Examples of the link (Weir's mq; a sink has STAT, OPEN, ENQ and END):
   udp-client 127.0.0.1:10000 ACK 1.0.10.1               they are done: the queue may forget them
   udp-client 127.0.0.1:10000 NAK 1.0.10.1 --dead --reason 'no price'
   udp-client 127.0.0.1:10000 DEAD list                  what nobody could do, and why
+  udp-client 127.0.0.1:10000 READ --since 10m           what came, of a queue that keeps a log
+  udp-client 127.0.0.1:10000 SEEK --from 4711           deliver it again from there on
   udp-client 127.0.0.1:10000 -- STAT                    the word as it is: a request of 2016
 
 Answers go to stdout, what goes wrong to stderr. On the verbs of 2016 a request is sent once. From

@@ -2,6 +2,7 @@
 
 mod args;
 mod lines;
+mod since;
 mod verb_args;
 
 use std::{
@@ -15,11 +16,11 @@ use args::Args;
 use lines::Lines;
 use protocol::{DATAGRAM_BYTES_MAX, TEXT_BYTES_MAX, frame::TooLong};
 use runtime::{
-    Address, Closed, Failure, Input, LineSender, Outlet, Runs, UdpPort, World,
+    Address, Clock, Closed, Failure, Input, LineSender, Outlet, Runs, UdpPort, World,
     flags::{LogLevel, Logging},
 };
 use udp_client::{Asker, Client, Counts, End, Enqueuer, Feed, Verb};
-use verb_args::{EnqArgs, VerbArgs};
+use verb_args::EnqArgs;
 
 fn main() -> ExitCode {
     runtime::run(ask)
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
 
 async fn ask(mut args: Args) -> Result<(), Failure> {
     let _log = Logging { console_log: false, file_log: false, log_level: LogLevel::Info }.start("udp-client")?;
-    match args.verb.take().map(VerbArgs::verb) {
+    match args.verb.take().map(|verb| verb.verb(Clock::start().now().since_epoch)) {
         None => ask_as_in_2016(args).await,
         Some(Ok(Ok(verb))) => ask_on_the_link(args, verb).await,
         Some(Ok(Err(enq))) => put_lines(args, enq).await,

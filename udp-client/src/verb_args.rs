@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use md5::{Digest as _, Md5};
-use protocol::link::{GiveBack, Lease, finishes};
+use protocol::link::{GiveBack, Lease, Place, finishes};
 use runtime::flags::{Bytes, Count, Period, Seconds};
 use udp_client::{Letters, Verb, Want};
+
+use crate::since::Since;
 
 /// What finishes one request may name: more do not fit in a datagram.
 const FINISHES_BYTES_MAX: usize = 60_000;
@@ -53,6 +55,36 @@ pub(crate) enum VerbArgs {
     /// Dead letters: messages that a function refused, or that failed five times
     #[command(subcommand, subcommand_value_name = "WHAT", disable_help_subcommand = true)]
     Dead(DeadArgs),
+    /// Show what came, be it finished or not; nothing changes
+    #[command(after_help = READ_HELP)]
+    Read(ReadArgs),
+    /// Have a queue deliver again what came, from a place on: an operator's act
+    #[command(after_help = SEEK_HELP)]
+    Seek(SeekArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReadArgs {
+    /// From this offset on [default: the oldest that is kept]
+    #[arg(long, value_name = "OFFSET", conflicts_with = "since")]
+    from: Option<u64>,
+    /// From what came at this time on: an age (90s, 10m, 2h, 7d) or a time (2026-11-22T14:30:00Z)
+    #[arg(long, value_name = "TIME")]
+    since: Option<Since>,
+    /// At most so many [default: all]
+    #[arg(long, value_name = "COUNT")]
+    messages: Option<Count>,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct SeekArgs {
+    /// From this offset on
+    #[arg(long, value_name = "OFFSET")]
+    from: Option<u64>,
+    /// From what came at this time on: an age (90s, 10m, 2h, 7d) or a time (2026-11-22T14:30:00Z)
+    #[arg(long, value_name = "TIME")]
+    since: Option<Since>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -148,11 +180,11 @@ impl LettersArgs {
 }
 
 impl VerbArgs {
-    /// What to ask, or what to put.
+    /// What to ask, or what to put. `since_epoch` is now, to which ages are given.
     ///
     /// # Errors
     /// A text for people where too much is asked at once.
-    pub(crate) fn verb(self) -> Result<Result<Verb, EnqArgs>, String> {
+    pub(crate) fn verb(self, since_epoch: Duration) -> Result<Result<Verb, EnqArgs>, String> {
         let verb = match self {
             Self::Discover => Verb::Discover,
             Self::Stat => Verb::Stat,
@@ -185,6 +217,12 @@ impl VerbArgs {
             }
             Self::Dead(DeadArgs::Requeue(letters)) => Verb::RequeueDead(letters.letters()),
             Self::Dead(DeadArgs::Drop(letters)) => Verb::DropDead(letters.letters()),
+            Self::Read(ReadArgs { from, since, messages }) => {
+                Verb::Read { from: place(from, since, since_epoch), max: messages.map_or(u64::MAX, |count| count.0) }
+            }
+            Self::Seek(SeekArgs { from, since }) => {
+                Verb::Seek(place(from, since, since_epoch).unwrap_or(Place::Offset(0)))
+            }
         };
         match &verb {
             Verb::Deq(Want { lease_time, .. }) | Verb::Touch { lease_time, .. }
@@ -195,6 +233,11 @@ impl VerbArgs {
             _ => Ok(Ok(verb)),
         }
     }
+}
+
+fn place(from: Option<u64>, since: Option<Since>, since_epoch: Duration) -> Option<Place> {
+    let since = since.map(|since| Place::Time(since.micros(since_epoch)));
+    from.map(Place::Offset).or(since)
 }
 
 fn short(leases: Vec<String>) -> Result<Vec<String>, String> {
@@ -268,3 +311,24 @@ later the more attempts have failed, and after five to the dead letters.
 
 Example:
   udp-client HOST:PORT NAK 1.0.10.1 --dead --reason 'no price'";
+
+const READ_HELP: &str = "\
+For a queue that keeps a log (mq --data DIR); finished messages stay in it for as long as its
+--keep-age and --keep-bytes say. Messages go to stdout, a line each, up to the end; the offset to go
+on from goes to stderr. Nobody else notices: no lease, no count. What is older than what is kept is
+exit code 1, and so is any queue in memory.
+
+Examples:
+  udp-client HOST:PORT READ                        all that is kept
+  udp-client HOST:PORT READ --since 10m --json     {\"offset\": ..., \"origin_us\": ..., \"at_us\": when
+                                                   it came, \"message\": ...} for each
+  udp-client HOST:PORT READ --from 4711 --messages 1";
+
+const SEEK_HELP: &str = "\
+All from that place on is given to consumers again, finished or not; dead letters stay where they
+are. What consumers work on now is given again, too, and what they make of it is not taken for
+duplicates. Look first with READ where it begins. Told: how many messages are delivered again.
+
+Examples:
+  udp-client HOST:PORT SEEK --from 4711
+  udp-client HOST:PORT SEEK --since 2026-11-22T14:30:00Z";

@@ -12,12 +12,16 @@ use std::{
     net::{SocketAddr, UdpSocket},
     process::{Command, Stdio},
     sync::mpsc,
+    thread::JoinHandle,
     time::Duration,
 };
 
 use metrics::{Identity, LogOrder, Reports};
 use mq::{Limits, Queue};
-use protocol::frame;
+use protocol::{
+    frame,
+    link::{Answer, Ask, Durability, Past, Place},
+};
 use runtime::{Allow, Clock, Runs, UdpPort, World};
 use serde_json::Value;
 
@@ -174,8 +178,11 @@ fn what_is_leased_can_be_finished_kept_and_given_back() {
     fails(&queue, &["DEQ"], "", 1, "no message came within 0 s");
 
     let kept = done(&queue, &["TOUCH", "7.0.2.1", "--lease", "90"], "");
-    assert_eq!(kept, "{\"lease\":\"7.0.2.1\",\"outcome\":\"kept for 90 s\"}\n");
-    assert_eq!(done(&queue, &["ACK", "7.0.2.1+0-0"], ""), "{\"lease\":\"7.0.2.1+0-0\",\"outcome\":\"finished\"}\n");
+    assert_eq!(kept, "{\"lease\":\"7.0.2.1\",\"outcome\":\"kept for 90 s\",\"level\":\"mem\"}\n");
+    assert_eq!(
+        done(&queue, &["ACK", "7.0.2.1+0-0"], ""),
+        "{\"lease\":\"7.0.2.1+0-0\",\"outcome\":\"finished\",\"level\":\"mem\"}\n"
+    );
     for _ in 0..2 {
         let told = lines(&done(&queue, &["ACK", "7.0.2.1", "7.2.1.1"], ""));
         assert!(told.iter().all(|told| told["outcome"] == "finished"), "{told:?}");
@@ -231,11 +238,11 @@ fn dead_letters_can_be_seen_requeued_and_dropped() {
     assert_eq!(told, "{\"offset\":1,\"attempts\":1,\"reason\":\"it's odd\",\"message\":\"b\\tc\"}\n");
 
     let told = fails(&queue, &["DEAD", "drop", "1", "3"], "", 1, "there is no dead letter at offset 3");
-    assert_eq!(told, "{\"dropped\":1}\n");
-    assert_eq!(done(&queue, &["DEAD", "requeue", "0"], ""), "{\"requeued\":1}\n");
+    assert_eq!(told, "{\"dropped\":1,\"level\":\"mem\"}\n");
+    assert_eq!(done(&queue, &["DEAD", "requeue", "0"], ""), "{\"level\":\"mem\",\"requeued\":1}\n");
     fails(&queue, &["DEAD", "requeue", "0"], "", 1, "there is no dead letter at offset 0");
     assert_eq!(done(&queue, &["DEQ"], ""), "a\n");
-    assert_eq!(done(&queue, &["DEAD", "requeue", "--all"], ""), "{\"requeued\":1}\n");
+    assert_eq!(done(&queue, &["DEAD", "requeue", "--all"], ""), "{\"level\":\"mem\",\"requeued\":1}\n");
     assert_eq!(done(&queue, &["DEAD", "list"], ""), "");
     assert_eq!((ledger(&queue, "dead"), ledger(&queue, "discarded"), ledger(&queue, "requeued")), (0, 1, 2));
 }
@@ -253,7 +260,7 @@ fn a_long_list_comes_in_parts() {
     let messages = joined(told.iter().map(|told| told["message"].as_str().unwrap().to_owned()));
     assert!(messages == text, "{} letters", told.len());
     assert_eq!(done(&queue, &["DEAD", "list", "--messages", "70"], "").lines().count(), 70);
-    assert_eq!(done(&queue, &["DEAD", "drop", "--all"], ""), "{\"dropped\":300}\n");
+    assert_eq!(done(&queue, &["DEAD", "drop", "--all"], ""), "{\"dropped\":300,\"level\":\"mem\"}\n");
 }
 
 #[test]
@@ -264,7 +271,7 @@ fn producers_are_opened_fenced_and_ended() {
     let second = json(&done(&queue, &["OPEN", "--producer", "me"], ""));
     assert_eq!((&first["sequence"], &second["sequence"], &second["credit"]), (&2.into(), &2.into(), &998.into()));
     assert!(first["epoch"].as_u64() < second["epoch"].as_u64());
-    assert_eq!(done(&queue, &["END", "--producer", "me"], ""), "{\"ended\":true,\"messages\":2}\n");
+    assert_eq!(done(&queue, &["END", "--producer", "me"], ""), "{\"ended\":true,\"level\":\"mem\",\"messages\":2}\n");
     assert_eq!(json(&done(&queue, &["OPEN", "--producer", "me"], ""))["sequence"], 0);
     let id = "0123456789abcdef0123456789ABCDEF";
     assert_eq!(json(&done(&queue, &["ENQ", "--producer", id], "a\n"))["producer"], id.to_lowercase());
@@ -301,16 +308,10 @@ fn a_request_is_sent_again_until_it_is_answered() {
     let address = socket.local_addr().unwrap().to_string();
     let peer = std::thread::spawn(move || {
         let (first, from) = receive(&socket);
-        let token = protocol::link::Ask::parse(&first).unwrap().0;
+        let token = Ask::parse(&first).unwrap().0;
         let answer = |token| {
             let mut datagram = Vec::new();
-            protocol::link::Answer::Done {
-                finished: b"",
-                count: 0,
-                level: protocol::link::Durability::Memory,
-                body: b"{}",
-            }
-            .push(token, &mut datagram);
+            Answer::Done { finished: b"", count: 0, level: Durability::Memory, body: b"{}" }.push(token, &mut datagram);
             datagram
         };
         let mut garbled = answer(token);
@@ -325,6 +326,97 @@ fn a_request_is_sent_again_until_it_is_answered() {
     });
     assert_eq!(done(&address, &["STAT"], ""), "{}\n");
     drop(peer.join().unwrap());
+}
+
+/// A queue that answers each request, which comes from a client of its own or the same, with the next of these.
+fn queue_with_a_past(script: Vec<(Ask<'static>, Answer<'static>)>) -> (String, JoinHandle<()>) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    let play = std::thread::spawn(move || {
+        for (expected, answer) in script {
+            let (request, from) = receive(&socket);
+            let (token, ask) = Ask::parse(&request).unwrap();
+            assert_eq!(ask, expected);
+            let mut datagram = Vec::new();
+            answer.push(token, &mut datagram);
+            socket.send_to(&datagram, from).unwrap();
+        }
+    });
+    (address, play)
+}
+
+fn read(from: Place, messages_max: u64) -> Ask<'static> {
+    Ask::Read { from, messages_max, bytes_max: 61_440 }
+}
+
+fn past(first: u64, count: u64, next: u64, frames: &'static [u8]) -> Answer<'static> {
+    Answer::Past(Past { first, count, next, end: 9, origin_us: 1, at_us: 2, frames })
+}
+
+#[test]
+fn the_past_is_read_from_answer_to_answer_up_to_its_end() {
+    let all = u64::MAX;
+    let (queue, play) = queue_with_a_past(vec![
+        // Nobody says from where, so it begins where the queue does.
+        (read(Place::Offset(0), all), Answer::Gone { oldest: 3, end: 9 }),
+        (read(Place::Offset(3), all), past(3, 2, 5, b"11a12bb")),
+        // 5 is too long for an answer, 6 is damaged.
+        (read(Place::Offset(5), all - 2), past(5, 0, 6, b"")),
+        (read(Place::Offset(6), all - 2), past(7, 1, 8, b"10")),
+        (read(Place::Offset(8), all - 3), past(8, 1, 9, b"11\xff")),
+        (read(Place::Offset(9), 7), past(9, 0, 9, b"")),
+        (read(Place::Offset(3), 1), past(3, 1, 4, b"11a")),
+        (read(Place::Time(1_500_000), all), past(8, 1, 9, b"11\xff")),
+        (read(Place::Offset(2), all), Answer::Gone { oldest: 3, end: 9 }),
+        (read(Place::Time(0), all), Answer::Gone { oldest: 3, end: 9 }),
+    ]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_udp-client"));
+    let output = command.args([&queue, "READ"]).output().unwrap();
+    assert_eq!(output.stdout, b"a\nbb\n\n\xff\n");
+    let notes = String::from_utf8(output.stderr).unwrap();
+    let missing = |from, to| {
+        format!(
+            "offsets {from} to {to} are not to be had: damaged and set aside, or too long\
+                                      \x20for an answer\n"
+        )
+    };
+    let next = format!("next offset 9: udp-client {queue} READ --from 9\n");
+    assert_eq!(notes, missing(5, 5) + &missing(6, 6) + &next);
+    assert_eq!(run(&queue, &["READ", "--from", "9", "--messages", "7"], ""), (String::new(), next, 0));
+    assert_eq!(done(&queue, &["READ", "--from", "3", "--messages", "1"], ""), "a\n");
+    let told = done(&queue, &["READ", "--since", "1970-01-01T00:00:01.5Z", "--json"], "");
+    assert_eq!(told, "{\"offset\":8,\"origin_us\":1,\"at_us\":2,\"message_base64\":\"/w==\"}\n");
+    for args in [["--from", "2"], ["--since", "36500d"]] {
+        let part = "the oldest message that 127.0.0.1:";
+        fails(&queue, &["READ", args[0], args[1]], "", 1, part);
+    }
+    play.join().unwrap();
+}
+
+#[test]
+fn a_queue_is_rewound() {
+    let done_again = Answer::Done { finished: b"", count: 5, level: Durability::Disk, body: b"" };
+    let (queue, play) = queue_with_a_past(vec![
+        (Ask::Seek { to: Place::Offset(4) }, done_again),
+        (Ask::Seek { to: Place::Time(0) }, done_again),
+        (Ask::Seek { to: Place::Offset(2) }, Answer::Gone { oldest: 3, end: 9 }),
+    ]);
+    let told = "{\"level\":\"disk\",\"replayed\":5}\n";
+    assert_eq!(done(&queue, &["SEEK", "--from", "4"], ""), told);
+    assert_eq!(done(&queue, &["SEEK", "--since", "1970-01-01T00:00:00Z"], ""), told);
+    fails(&queue, &["SEEK", "--from", "2"], "", 1, "has offset 3 (SEEK --from 3)");
+    play.join().unwrap();
+}
+
+#[test]
+fn a_queue_in_memory_has_no_past() {
+    let queue = queue();
+    done(&queue, &["PUT:a"], "");
+    for args in [&["READ"][..], &["READ", "--from", "0"], &["READ", "--since", "1h"], &["SEEK", "--from", "0"]] {
+        fails(&queue, args, "", 1, "keeps nothing of the past: a queue in memory forgets what is done");
+    }
+    assert_eq!(ledger(&queue, "ready"), 1);
 }
 
 fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
@@ -349,6 +441,9 @@ fn command_lines_that_cannot_be() {
         (&["OPEN"], "--producer"),
         (&["ENQ", "--producer", ""], "needs a name"),
         (&["ENQ", "--sequence", "1"], "--producer"),
+        (&["READ", "--from", "1", "--since", "1h"], "cannot be used with"),
+        (&["READ", "--since", "yesterday"], "give an age, such as 10m"),
+        (&["SEEK"], "--from"),
     ] {
         fails("127.0.0.1:1", args, "", 2, part);
     }
@@ -357,7 +452,7 @@ fn command_lines_that_cannot_be() {
 #[test]
 fn help_teaches_each_verb() {
     let help = done("127.0.0.1:1", &["--help"], "");
-    for part in ["STAT", "SIZE:?v2", "OPEN", "ENQ", "END", "DEQ", "ACK", "NAK", "TOUCH", "DEAD"] {
+    for part in ["STAT", "SIZE:?v2", "OPEN", "ENQ", "END", "DEQ", "ACK", "NAK", "TOUCH", "DEAD", "READ", "SEEK"] {
         assert!(help.contains(&format!("\n  {part} ")), "{part} in {help}");
     }
     for (args, part) in [
@@ -365,6 +460,8 @@ fn help_teaches_each_verb() {
         (&["ENQ", "--help"], "--sequence 0 < lines"),
         (&["NAK", "--help"], "--dead --reason 'no price'"),
         (&["DEAD", "requeue", "--help"], "--all"),
+        (&["READ", "--help"], "--since 10m --json"),
+        (&["SEEK", "--help"], "SEEK --from 4711"),
     ] {
         let help = done("127.0.0.1:1", args, "");
         assert!(help.contains(part), "{part} in {help}");

@@ -214,8 +214,11 @@ fn on_the_link_all_is_done_once() {
         ask(&mut net, 6, Verb::Nak { lease, how, delay: Duration::ZERO, reason: "storm".to_owned() });
         let listed = ask(&mut net, 7, Verb::ListDead { from: 0, max: u64::MAX });
         assert_eq!(listed.lines().count(), 10, "seed {seed}: {listed}");
-        assert_eq!(ask(&mut net, 8, Verb::RequeueDead(Letters::At(vec![31, 39]))), "{\"requeued\":2}\n");
-        assert_eq!(ask(&mut net, 9, Verb::DropDead(Letters::All)), "{\"dropped\":8}\n");
+        assert_eq!(
+            ask(&mut net, 8, Verb::RequeueDead(Letters::At(vec![31, 39]))),
+            "{\"level\":\"mem\",\"requeued\":2}\n"
+        );
+        assert_eq!(ask(&mut net, 9, Verb::DropDead(Letters::All)), "{\"dropped\":8,\"level\":\"mem\"}\n");
         let ledger = net.node::<Queue>(queue).message_ledger();
         assert_eq!((ledger.done, ledger.requeued, ledger.discarded), (30, 2, 8), "seed {seed}");
         assert!(ledger.ready == 2 && ledger.balances(), "seed {seed}: {ledger:?}");

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use link::{Guarantee, Producer, ProducerPlan, SendLimits};
 use machine::{Machine, Now, Outlet, Port, STDOUT, Transmit};
-use protocol::link::MESSAGE_BYTES_MAX;
+use protocol::link::{Durability, MESSAGE_BYTES_MAX};
 use serde::Serialize;
 
 use super::{End, told::Told};
@@ -54,6 +54,9 @@ struct Summary {
     skipped: u64,
     /// The number of the next message.
     next: u64,
+    /// How far the queue's word goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level: Option<&'static str>,
     ended: bool,
 }
 
@@ -150,7 +153,8 @@ impl Enqueuer {
         let stored = self.stored();
         let (producer, next) = (format!("{:032x}", self.feed.producer), self.producer.next_sequence());
         let ended = self.feed.ends && self.bad_line.is_none();
-        self.told.line(&Summary { producer, stored, skipped: self.skipped, next, ended });
+        let level = self.producer.level().map(Durability::as_str);
+        self.told.line(&Summary { producer, stored, skipped: self.skipped, next, level, ended });
         self.end = Some(self.bad_line.take().map_or(End::Done, End::Failed));
     }
 

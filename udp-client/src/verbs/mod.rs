@@ -2,6 +2,7 @@
 
 mod asker;
 mod enqueuer;
+mod past;
 mod told;
 mod verb;
 

@@ -1,6 +1,6 @@
 //! How answers of the link stand on stdout: a message's bytes, or a line of JSON.
 
-use protocol::link::{Durability, Lease, Msg, Welcome};
+use protocol::link::{Durability, Lease, Msg, Past, Welcome};
 use serde::Serialize;
 
 use crate::tell::{shown, text_or_base64};
@@ -22,19 +22,19 @@ impl Told {
     }
 
     /// Where a producer stands.
-    pub(crate) fn opened(&mut self, epoch: u64, sequence: u64, credit: u64) {
-        self.line(&Opened { epoch, sequence, credit });
+    pub(crate) fn opened(&mut self, epoch: u64, sequence: u64, level: Durability, credit: u64) {
+        self.line(&Opened { epoch, sequence, level: level.as_str(), credit });
     }
 
-    /// What became of a lease.
-    pub(crate) fn outcome(&mut self, lease: &str, outcome: &str) {
-        self.line(&Became { lease, outcome });
+    /// What became of a lease, and how far that goes.
+    pub(crate) fn outcome(&mut self, lease: &str, outcome: &str, level: Durability) {
+        self.line(&Became { lease, outcome, level: level.as_str() });
     }
 
     /// The same, where messages are what is asked for.
-    pub(crate) fn outcome_aside(&mut self, lease: &str, outcome: &str) {
+    pub(crate) fn outcome_aside(&mut self, lease: &str, outcome: &str, level: Durability) {
         if self.json {
-            self.outcome(lease, outcome);
+            self.outcome(lease, outcome, level);
         } else {
             self.notes.push(format!("lease {lease}: {outcome}"));
         }
@@ -61,6 +61,24 @@ impl Told {
             let attempt = if attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
             self.notes.push(format!("lease {lease}{attempt}: udp-client {queue} ACK {lease}"));
         }
+    }
+
+    /// Messages of the past; how many.
+    pub(crate) fn past(&mut self, past: &Past<'_>) -> u64 {
+        let Past { first, count, origin_us, at_us, .. } = *past;
+        let mut rest = past.frames;
+        for n in 0..count {
+            let Ok((message, after)) = protocol::frame::split(rest) else { return n };
+            rest = after;
+            if self.json {
+                let (message, message_base64) = text_or_base64(message);
+                self.line(&Kept { offset: first.saturating_add(n), origin_us, at_us, message, message_base64 });
+            } else {
+                self.out.extend_from_slice(message);
+                self.out.push(b'\n');
+            }
+        }
+        count
     }
 
     /// A dead letter: its header as the server wrote it, and its message. Gives its offset.
@@ -102,6 +120,7 @@ impl Told {
 struct Opened {
     epoch: u64,
     sequence: u64,
+    level: &'static str,
     credit: u64,
 }
 
@@ -109,6 +128,7 @@ struct Opened {
 struct Became<'a> {
     lease: &'a str,
     outcome: &'a str,
+    level: &'a str,
 }
 
 #[derive(Serialize)]
@@ -117,6 +137,17 @@ struct Leased<'a> {
     offset: u64,
     attempt: u64,
     origin_us: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_base64: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Kept<'a> {
+    offset: u64,
+    origin_us: u64,
+    at_us: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -4,11 +4,14 @@ use std::{collections::VecDeque, time::Duration};
 
 use protocol::{
     frame,
-    link::{Answer, Ask, DeadDo, Deq, GiveBack, Lease, Sending},
+    link::{Answer, Ask, DeadDo, Deq, Durability, GiveBack, Lease, Place, Sending},
 };
 use serde_json::json;
 
-use super::told::Told;
+use super::{
+    past::{Reading, gone},
+    told::Told,
+};
 
 /// A server lets one DEQ wait so long at the most; a longer wait is several of them.
 const WAIT_STEP: Duration = Duration::from_secs(1);
@@ -69,6 +72,15 @@ pub enum Verb {
     RequeueDead(Letters),
     /// Drops dead letters.
     DropDead(Letters),
+    /// Shows what came, be it finished or not.
+    Read {
+        /// From here on; else from the oldest that is kept.
+        from: Option<Place>,
+        /// At most so many.
+        max: u64,
+    },
+    /// Has a queue deliver again what came, from here on.
+    Seek(Place),
 }
 
 /// What a DEQ wants.
@@ -121,6 +133,7 @@ pub(crate) struct Talk {
     wait_until: Option<Duration>,
     /// The list goes on here, with at most so many.
     list: (u64, u64),
+    reading: Reading,
     /// The dead letters to come, and whether the first was seen to be there.
     letters: VecDeque<u64>,
     seen: bool,
@@ -135,7 +148,19 @@ impl Talk {
             _ => [].iter().copied(),
         };
         let letters = letters.collect();
-        Self { verb, random, opened: None, delivery: 1, wait_until: None, list, letters, seen: false, moved: 0 }
+        let reading = if let Verb::Read { from, max } = verb { Reading::new(from, max) } else { Reading::new(None, 0) };
+        Self {
+            verb,
+            random,
+            opened: None,
+            delivery: 1,
+            wait_until: None,
+            list,
+            reading,
+            letters,
+            seen: false,
+            moved: 0,
+        }
     }
 
     /// As a person says it.
@@ -150,6 +175,8 @@ impl Talk {
             Verb::Nak { .. } => "NAK",
             Verb::Touch { .. } => "TOUCH",
             Verb::ListDead { .. } | Verb::RequeueDead(_) | Verb::DropDead(_) => "DEAD",
+            Verb::Read { .. } => "READ",
+            Verb::Seek(_) => "SEEK",
         }
     }
 
@@ -209,6 +236,8 @@ impl Talk {
             }
             Verb::RequeueDead(which) => self.push_dead(DeadDo::Requeue, which, token, out),
             Verb::DropDead(which) => self.push_dead(DeadDo::Drop, which, token, out),
+            Verb::Read { .. } => self.reading.push(token, out),
+            Verb::Seek(to) => Ask::Seek { to: *to }.push(token, out),
         }
     }
 
@@ -235,17 +264,17 @@ impl Talk {
                 told.out.push(b'\n');
                 Next::Done
             }
-            (Verb::Open { .. }, Answer::Opened { epoch, sequence, credit, .. }) => {
-                told.opened(*epoch, *sequence, *credit);
+            (Verb::Open { .. }, Answer::Opened { epoch, sequence, level, credit }) => {
+                told.opened(*epoch, *sequence, *level, *credit);
                 Next::Done
             }
             (Verb::End { .. }, Answer::Opened { epoch, sequence, .. }) if self.opened.is_none() => {
                 self.opened = Some((*epoch, *sequence));
                 Next::Ask(Duration::ZERO)
             }
-            (Verb::End { .. }, Answer::Stored { sequence, .. }) => match self.opened {
+            (Verb::End { .. }, Answer::Stored { sequence, level, .. }) => match self.opened {
                 Some((_, all)) if *sequence >= all => {
-                    told.line(&json!({ "ended": true, "messages": all }));
+                    told.line(&json!({ "ended": true, "messages": all, "level": level.as_str() }));
                     Next::Done
                 }
                 _ => Next::Ask(END_REST),
@@ -257,8 +286,8 @@ impl Talk {
                 Next::Failed("somebody else has opened this producer at the same time: ask again".into())
             }
             (Verb::Deq(_), _) => self.take_delivery(now, queue, answer, told),
-            (Verb::Ack { leases }, Answer::Done { finished, .. }) => {
-                let missed = tell_finished(leases, finished, |lease, outcome| told.outcome(lease, outcome));
+            (Verb::Ack { leases }, Answer::Done { finished, level, .. }) => {
+                let missed = tell_finished(leases, finished, |lease, outcome| told.outcome(lease, outcome, *level));
                 if missed == 0 { Next::Done } else { Next::Failed(format!("leases that were not finished: {missed}")) }
             }
             (Verb::Nak { lease, .. } | Verb::Touch { lease, .. }, Answer::Done { finished, .. })
@@ -268,32 +297,39 @@ impl Talk {
                     "the lease {lease} has ended: its messages are finished, or go to whoever asks next (DEQ)"
                 ))
             }
-            (Verb::Nak { lease, .. }, Answer::Done { .. }) => {
-                told.outcome(&lease.to_string(), "given back");
+            (Verb::Nak { lease, .. }, Answer::Done { level, .. }) => {
+                told.outcome(&lease.to_string(), "given back", *level);
                 Next::Done
             }
-            (Verb::Touch { lease, lease_time }, Answer::Done { .. }) => {
-                told.outcome(&lease.to_string(), &format!("kept for {} s", lease_time.as_secs_f64()));
+            (Verb::Touch { lease, lease_time }, Answer::Done { level, .. }) => {
+                let outcome = format!("kept for {} s", lease_time.as_secs_f64());
+                told.outcome(&lease.to_string(), &outcome, *level);
                 Next::Done
             }
             (Verb::ListDead { .. }, Answer::Done { body, .. }) => self.take_list(body, told),
-            (Verb::RequeueDead(which), Answer::Done { count, body, .. }) => {
+            (Verb::RequeueDead(which), Answer::Done { count, level, body, .. }) => {
                 let all = *which == Letters::All;
-                self.take_dead("requeued", all, *count, body, told)
+                self.take_dead(("requeued", *level), all, *count, body, told)
             }
-            (Verb::DropDead(which), Answer::Done { count, body, .. }) => {
+            (Verb::DropDead(which), Answer::Done { count, level, body, .. }) => {
                 let all = *which == Letters::All;
-                self.take_dead("dropped", all, *count, body, told)
+                self.take_dead(("dropped", *level), all, *count, body, told)
             }
+            (Verb::Read { .. }, _) => self.reading.take(queue, answer, told),
+            (Verb::Seek(_), Answer::Done { count, level, .. }) => {
+                told.line(&json!({ "replayed": count, "level": level.as_str() }));
+                Next::Done
+            }
+            (Verb::Seek(_), Answer::Gone { oldest, end }) => gone(queue, *oldest, *end, "SEEK"),
             _ => Next::Stray,
         }
     }
 
     fn take_delivery(&mut self, now: Duration, queue: &str, answer: &Answer<'_>, told: &mut Told) -> Next {
         let Verb::Deq(want) = &mut self.verb else { return Next::Stray };
-        let (delivery, finished) = match answer {
-            Answer::Msg(msg) => (msg.delivery, msg.finished),
-            Answer::None { delivery, finished, .. } => (*delivery, *finished),
+        let (delivery, finished, level) = match answer {
+            Answer::Msg(msg) => (msg.delivery, msg.finished, msg.level),
+            Answer::None { delivery, finished, level, .. } => (*delivery, *finished, *level),
             _ => return Next::Stray,
         };
         if delivery != self.delivery {
@@ -301,7 +337,7 @@ impl Talk {
         }
         // Said once, of the first answer.
         let leases = std::mem::take(&mut want.finished);
-        tell_finished(&leases, finished, |lease, outcome| told.outcome_aside(lease, outcome));
+        tell_finished(&leases, finished, |lease, outcome| told.outcome_aside(lease, outcome, level));
         match answer {
             Answer::Msg(msg) => {
                 told.messages(queue, msg);
@@ -334,9 +370,9 @@ impl Talk {
         if self.list == before || self.list.1 == 0 { Next::Done } else { Next::Ask(Duration::ZERO) }
     }
 
-    fn take_dead(&mut self, done: &str, all: bool, count: u64, body: &[u8], told: &mut Told) -> Next {
+    fn take_dead(&mut self, done: (&str, Durability), all: bool, count: u64, body: &[u8], told: &mut Told) -> Next {
         if all {
-            told.line(&json!({ done: count }));
+            tell_moved(done, count, told);
             return Next::Done;
         }
         let Some(&offset) = self.letters.front() else { return Next::Done };
@@ -356,17 +392,22 @@ impl Talk {
         self.seen = false;
         self.letters.pop_front();
         if self.letters.is_empty() {
-            told.line(&json!({ done: self.moved }));
+            tell_moved(done, self.moved, told);
             return Next::Done;
         }
         Next::Ask(Duration::ZERO)
     }
 
     /// Some may have been moved before one could not be.
-    fn end_of_dead(&self, done: &str, told: &mut Told, why: &str) -> Next {
-        told.line(&json!({ done: self.moved }));
+    fn end_of_dead(&self, done: (&str, Durability), told: &mut Told, why: &str) -> Next {
+        tell_moved(done, self.moved, told);
         Next::Failed(why.to_owned())
     }
+}
+
+/// Tells how many dead letters were moved, and how far that goes.
+fn tell_moved((done, level): (&str, Durability), count: u64, told: &mut Told) {
+    told.line(&json!({ done: count, "level": level.as_str() }));
 }
 
 /// Tells what became of each entry of a finish list; how many were not finished by this.
