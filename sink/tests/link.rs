@@ -124,7 +124,7 @@ const C: &str = r#"{"msg":"c","feed_time":1}"#;
 #[test]
 fn a_batch_is_confirmed_once_it_is_written() {
     let mut bench = Bench::new(Messages::Printed);
-    assert_eq!(bench.open(1), "OPENED a=1 e=1 s=0 cr=100000");
+    assert_eq!(bench.open(1), "OPENED a=1 e=1 s=0 du=mem cr=100000");
     assert_eq!(bench.enq(0, &[A, "{}", B]), "");
     assert_eq!(bench.take_output(), "a\nb\n");
     assert_eq!((bench.answers(), bench.write_all_but(1)), (String::new(), String::new()));
@@ -166,7 +166,7 @@ fn a_gap_waits_and_another_process_hears_of_what_is_written_only() {
     bench.enq(0, &[A]);
     assert_eq!(bench.open(2), "", "it would go on behind what is not written");
     assert_eq!(bench.take_output(), "a\nb\n");
-    assert_eq!(bench.write(), "STORED a=3 s=2 du=mem cr=100000, OPENED a=4 e=2 s=2 cr=100000");
+    assert_eq!(bench.write(), "STORED a=3 s=2 du=mem cr=100000, OPENED a=4 e=2 s=2 du=mem cr=100000");
     assert_eq!(bench.enq(2, &[C]), "FENCED a=5 e=2");
 }
 
@@ -241,7 +241,7 @@ fn a_sink_tells_all_that_it_counts() {
     bench.hear(A.as_bytes());
     bench.hear(b"x");
     let told = bench.ask(&Ask::Stat);
-    let expected = "OK a=1 n=0\n{\"node\":\"a\",\"boot\":1,\"ledger\":{\"received\":2,\"printed\":1,";
+    let expected = "OK a=1 n=0 du=mem\n{\"node\":\"a\",\"boot\":1,\"ledger\":{\"received\":2,\"printed\":1,";
     assert!(told.starts_with(expected), "{told}");
     for part in [r#""not_json":1,"#, r#""bad_checksum":0,"#, r#""kernel_drops":0},"#, r#""gauges":{"depth":1,"#] {
         assert!(told.contains(part), "{part} in {told}");
