@@ -24,6 +24,7 @@
 
 mod clock;
 mod counts;
+mod disk;
 mod faults;
 mod mailbox;
 mod net;
@@ -36,6 +37,7 @@ mod weather;
 mod tests;
 
 pub use counts::{Counts, Garbled};
+pub use disk::{DiskCounts, FakeDisk};
 pub use mailbox::{Mailbox, Received};
 pub use net::Net;
 pub use node::{NodeId, State};

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-const LIBRARIES: [&str; 7] = ["protocol", "machine", "link", "metrics", "functions", "runtime", "simnet"];
+const LIBRARIES: [&str; 8] = ["protocol", "machine", "link", "metrics", "functions", "runtime", "simnet", "wal"];
 const PROGRAMS: [&str; 8] = ["mq", "worker", "feeder", "sink", "metrics-receiver", "hub", "udp-client", "spike"];
 
 /// What each library may depend on within the workspace.
@@ -11,7 +11,7 @@ fn allowed(library: &str) -> &'static [&'static str] {
     match library {
         "functions" => &["protocol"],
         "link" | "metrics" | "runtime" => &["protocol", "machine"],
-        "simnet" => &["machine"],
+        "simnet" => &["machine", "wal"],
         _ => &[],
     }
 }

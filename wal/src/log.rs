@@ -1,0 +1,454 @@
+//! The log as it is written: commits, segments that follow one another, and the room kept ahead.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    ops::Range,
+};
+
+use crate::{
+    Chunk, CommitError, Disk, Frames, Level, Options, Read, VERSION,
+    block::{self, HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_MAX, SegmentHead, UNIT},
+    disk::is_full,
+    files::{self, SPARE},
+    scan::{Scanned, Segment},
+};
+
+/// A segment that must grow, because no snapshot came in time, does so by multiples of this.
+const GROWTH_BYTES: u64 = 64 << 10;
+/// At the level of the operating system, what is written goes to the disk at least this often, in microseconds.
+const SYNC_EVERY_US: u64 = 1_000_000;
+/// How long to wait before asking a full disk again for the next segment's room, in microseconds.
+const SPARE_EVERY_US: u64 = 1_000_000;
+
+/// Work for the log, done as one.
+#[derive(Debug, Default)]
+pub struct Commit {
+    /// Records, each framed by [`frame`](crate::frame).
+    pub records: Vec<u8>,
+    /// The time, in microseconds since 1970.
+    pub at_us: u64,
+    /// The whole state behind these records. It begins a new segment, at which the next start begins to read.
+    pub snapshot: Option<Vec<u8>>,
+    /// The message offset below which nothing is unfinished: what is below it may go when [`Keep`](crate::Keep) says so.
+    pub low_water: u64,
+    /// What is to be read, when the records are written.
+    pub reads: Vec<Read>,
+    /// Whether this is the last commit. It is synced at any level, and a mark behind it says so: then a start knows every
+    /// block to have been synced, the last one too.
+    pub close: bool,
+}
+
+/// What a commit did.
+#[derive(Debug)]
+pub struct Committed {
+    /// The commit's records, emptied, for their room.
+    pub records: Vec<u8>,
+    /// The position behind the last record.
+    pub end: u64,
+    /// The offset that the next message gets.
+    pub next_offset: u64,
+    /// How many bytes can be written even if the disk is full: what is free in the newest segment and in the room kept for
+    /// the next, less what a snapshot as long as the last one takes. A commit takes up to 127 bytes for each 256 KiB begun,
+    /// besides its records.
+    pub room: u64,
+    /// The oldest message offset kept.
+    pub kept_from: u64,
+    /// The length of the log, in bytes.
+    pub kept_bytes: u64,
+    /// Whether the segment is nearly full: the next commit should bring a snapshot.
+    pub wants_snapshot: bool,
+    /// Whether the snapshot was taken. It is not when there is no room for a new segment and the records fit in the old one.
+    pub snapshot_taken: bool,
+    /// What was read, in the order of the requests.
+    pub reads: Vec<Chunk>,
+}
+
+/// A log, open for writing. One commit at a time.
+#[derive(Debug)]
+pub struct Log {
+    pub(crate) disk: Box<dyn Disk>,
+    pub(crate) options: Options,
+    pub(crate) node: u64,
+    pub(crate) boot: u32,
+    /// Oldest first; never empty.
+    pub(crate) segments: VecDeque<Segment>,
+    /// The offset of the next message.
+    pub(crate) offset: u64,
+    /// Up to where the log is on the disk.
+    synced: u64,
+    synced_us: u64,
+    /// The last block's checksum.
+    before: u32,
+    /// The length of the file that is kept for the next segment.
+    pub(crate) spare: Option<u64>,
+    spare_tried_us: Option<u64>,
+    pub(crate) trimmed_us: u64,
+    snapshot_bytes: u64,
+    /// After an error nobody knows what the disk holds.
+    failed: bool,
+}
+
+/// How a step of a commit fails.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Full,
+    Disk { what: String, error: io::Error },
+}
+
+/// Says what was tried when it fails.
+pub(crate) fn tried<T>(what: &str, name: &str, result: io::Result<T>) -> Result<T, Failure> {
+    result.map_err(|error| Failure::Disk { what: format!("cannot {what} {name}"), error })
+}
+
+/// The same where a full disk has done no harm.
+pub(crate) fn tried_room<T>(what: &str, name: &str, result: io::Result<T>) -> Result<T, Failure> {
+    match result {
+        Err(error) if is_full(&error) => Err(Failure::Full),
+        result => tried(what, name, result),
+    }
+}
+
+impl Log {
+    pub(crate) fn new(
+        disk: Box<dyn Disk>,
+        options: Options,
+        node: u64,
+        scanned: Scanned,
+        now_us: u64,
+    ) -> io::Result<Self> {
+        let synced = scanned.segments.last().map_or(0, |segment| segment.end);
+        let mut log = Self {
+            disk,
+            options,
+            node,
+            boot: scanned.boot.saturating_add(1),
+            segments: scanned.segments.into(),
+            offset: scanned.offset,
+            synced,
+            synced_us: now_us,
+            before: scanned.before,
+            spare: None,
+            spare_tried_us: None,
+            trimmed_us: now_us,
+            snapshot_bytes: 0,
+            failed: false,
+        };
+        match log.keep_spare(now_us) {
+            Ok(()) | Err(Failure::Full) => Ok(log),
+            Err(Failure::Disk { error, .. }) => Err(error),
+        }
+    }
+
+    /// Appends the records, as far as [`Options::level`] says, and does what else the commit asks.
+    ///
+    /// # Errors
+    /// A full disk gives the commit back and changes nothing. After [`CommitError::Disk`] the log takes no further commit:
+    /// what the disk holds is not known, and a sync that is tried again would say nothing about what the first one lost.
+    pub fn commit(&mut self, mut commit: Commit) -> Result<Committed, CommitError> {
+        if self.failed {
+            let error = io::Error::other("it failed before");
+            return Err(CommitError::Disk { what: "the log takes no further commit".to_owned(), error });
+        }
+        let Some(cuts) = cut_up(&commit.records) else { return Err(CommitError::Frames) };
+        match self.run(&commit, &cuts) {
+            Ok(snapshot_taken) => {
+                let reads = commit.reads.drain(..).map(|read| self.read(read)).collect();
+                commit.records.clear();
+                Ok(Committed {
+                    records: commit.records,
+                    end: self.end(),
+                    next_offset: self.offset,
+                    room: self.room(),
+                    kept_from: self.kept_from(),
+                    kept_bytes: self.kept_bytes(),
+                    wants_snapshot: self.wants_snapshot(),
+                    snapshot_taken,
+                    reads,
+                })
+            }
+            Err(Failure::Full) => Err(CommitError::Full(Box::new(commit))),
+            Err(Failure::Disk { what, error }) => {
+                self.failed = true;
+                Err(CommitError::Disk { what, error })
+            }
+        }
+    }
+
+    fn run(&mut self, commit: &Commit, cuts: &[Cut]) -> Result<bool, Failure> {
+        let rolled = match &commit.snapshot {
+            Some(snapshot) => self.roll(commit, cuts, snapshot)?,
+            None => false,
+        };
+        if !rolled {
+            self.append(commit, cuts)?;
+        }
+        let due = commit.close || commit.at_us.abs_diff(self.synced_us) >= SYNC_EVERY_US;
+        if due {
+            self.sync()?;
+            self.synced_us = commit.at_us;
+        }
+        if commit.close {
+            self.mark(commit.at_us)?;
+        }
+        self.trim(commit.at_us, commit.low_water, rolled)?;
+        match self.keep_spare(commit.at_us) {
+            Err(Failure::Full) | Ok(()) => Ok(rolled),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Writes the records behind the last ones.
+    fn append(&mut self, commit: &Commit, cuts: &[Cut]) -> Result<(), Failure> {
+        let mut draft = self.draft(self.end(), commit.at_us);
+        draft.push_records(&commit.records, cuts);
+        self.write(&draft)?;
+        if self.options.level == Level::Disk { self.sync() } else { Ok(()) }
+    }
+
+    /// Says behind the last block that it is synced.
+    fn mark(&mut self, at_us: u64) -> Result<(), Failure> {
+        let mut draft = self.draft(self.end(), at_us);
+        draft.push(Kind::Mark, 0, &[], 0);
+        match self.write(&draft) {
+            // What was to be marked is on the disk all the same.
+            Err(Failure::Full) => Ok(()),
+            Err(failure) => Err(failure),
+            Ok(()) => self.sync(),
+        }
+    }
+
+    fn draft<'a>(&self, position: u64, at_us: u64) -> Draft<'a> {
+        let mut draft = Draft::new(position, self.boot, self.synced, self.offset, at_us);
+        draft.before = self.before;
+        draft
+    }
+
+    /// Writes the drafted blocks to the end of the newest segment.
+    fn write(&mut self, draft: &Draft<'_>) -> Result<(), Failure> {
+        let Some(newest) = self.segments.back_mut() else { return Ok(()) };
+        if draft.blocks.is_empty() {
+            return Ok(());
+        }
+        let name = newest.name();
+        let needed = draft.position - newest.base;
+        if needed > newest.allocated {
+            let length = needed.next_multiple_of(GROWTH_BYTES);
+            tried_room("lengthen", &name, self.disk.allocate(&name, length))?;
+            newest.allocated = length;
+        }
+        let place = newest.end - newest.base;
+        tried_room("write", &name, self.disk.write_at(&name, place, &draft.parts()))?;
+        draft.headers.iter().for_each(|header| newest.note(header));
+        (self.offset, self.before) = (draft.offset, draft.before);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), Failure> {
+        let end = self.end();
+        if self.synced < end
+            && let Some(newest) = self.segments.back()
+        {
+            let name = newest.name();
+            tried("sync", &name, self.disk.sync(&name))?;
+            self.synced = end;
+        }
+        Ok(())
+    }
+
+    /// Begins a new segment with the records and the snapshot behind them; `false` if there is no room for one.
+    ///
+    /// The old segment is on the disk before the new one has its name, and the new one is whole before it has it.
+    fn roll(&mut self, commit: &Commit, cuts: &[Cut], snapshot: &[u8]) -> Result<bool, Failure> {
+        if u32::try_from(snapshot.len()).is_err() {
+            return Ok(false);
+        }
+        self.sync()?;
+        let base = self.end();
+        let records_bytes: u64 = cuts.iter().map(|cut| block::block_bytes(cut.range.len() as u64)).sum();
+        let snapshot_bytes = block::block_bytes(snapshot.len() as u64);
+        let needed = Draft::HEAD_BLOCK_BYTES + records_bytes + snapshot_bytes;
+        // What a large state leaves free is to be worth a segment.
+        let allocated = self.options.segment_bytes.max((needed + needed / 2).next_multiple_of(GROWTH_BYTES));
+        match self.make_spare(allocated) {
+            Err(Failure::Full) => return Ok(false),
+            made => made?,
+        }
+        let mut draft = self.draft(base, commit.at_us);
+        draft.before = 0;
+        let head = Draft::head(allocated);
+        draft.push(Kind::Segment, self.node, &head, 0);
+        draft.push_records(&commit.records, cuts);
+        draft.push(Kind::Snapshot, 0, snapshot, 0);
+        let name = files::segment(base);
+        // From here on the file is no longer what was kept, whatever happens.
+        self.spare = None;
+        for step in [
+            tried_room("write", SPARE, self.disk.write_at(SPARE, 0, &draft.parts())),
+            tried("sync", SPARE, self.disk.sync(SPARE)),
+            tried_room("rename", SPARE, self.disk.rename(SPARE, &name)),
+        ] {
+            match step {
+                Err(Failure::Full) => return Ok(false),
+                step => step?,
+            }
+        }
+        tried("sync the directory for", &name, self.disk.sync_dir())?;
+        if let Some(old) = self.segments.back_mut() {
+            let name = old.name();
+            old.allocated = old.end - old.base;
+            tried("cut", &name, self.disk.set_len(&name, old.allocated))?;
+        }
+        let mut segment = Segment::new(base, allocated, self.offset);
+        draft.headers.iter().for_each(|header| segment.note(header));
+        (self.offset, self.before) = (draft.offset, draft.before);
+        self.segments.push_back(segment);
+        self.synced = self.end();
+        self.synced_us = commit.at_us;
+        self.snapshot_bytes = snapshot_bytes;
+        Ok(true)
+    }
+
+    /// Sees that room for the next segment is there; a disk that had none is not asked again at once.
+    fn keep_spare(&mut self, now_us: u64) -> Result<(), Failure> {
+        if self.spare.is_some() || self.spare_tried_us.is_some_and(|tried| now_us.abs_diff(tried) < SPARE_EVERY_US) {
+            return Ok(());
+        }
+        self.spare_tried_us = Some(now_us);
+        self.make_spare(self.options.segment_bytes)?;
+        self.spare_tried_us = None;
+        Ok(())
+    }
+
+    pub(crate) fn make_spare(&mut self, length: u64) -> Result<(), Failure> {
+        if self.spare.is_some_and(|there| there >= length) {
+            return Ok(());
+        }
+        if self.spare.is_none() {
+            match self.disk.create(SPARE) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => tried_room("make", SPARE, made)?,
+            }
+        }
+        tried_room("make room in", SPARE, self.disk.allocate(SPARE, length))?;
+        self.spare = Some(length);
+        Ok(())
+    }
+
+    /// The position behind the last block.
+    pub(crate) fn end(&self) -> u64 {
+        self.segments.back().map_or(0, |segment| segment.end)
+    }
+
+    pub(crate) fn kept_from(&self) -> u64 {
+        self.segments.front().map_or(0, |segment| segment.offset)
+    }
+
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        self.end() - self.segments.front().map_or(0, |segment| segment.base)
+    }
+
+    /// What is free in the newest segment.
+    fn free(&self) -> u64 {
+        self.segments.back().map_or(0, |newest| newest.allocated.saturating_sub(newest.end - newest.base))
+    }
+
+    pub(crate) fn room(&self) -> u64 {
+        let next = self.spare.unwrap_or(0).saturating_sub(Draft::HEAD_BLOCK_BYTES + self.snapshot_bytes + UNIT);
+        self.free() + next
+    }
+
+    fn wants_snapshot(&self) -> bool {
+        let allocated = self.segments.back().map_or(0, |newest| newest.allocated);
+        self.spare.is_some() && self.free() < allocated / 8
+    }
+}
+
+/// A part of a commit's records that becomes a block, and how many message offsets it brings.
+struct Cut {
+    range: Range<usize>,
+    messages: u64,
+}
+
+/// Cuts records into the payloads of blocks; `None` if they are not framed.
+fn cut_up(records: &[u8]) -> Option<Vec<Cut>> {
+    let mut cuts: Vec<Cut> = Vec::new();
+    let mut frames = Frames::new(records);
+    let mut at = 0;
+    for frame in frames.by_ref() {
+        let end = at + frame.len();
+        match cuts.last_mut() {
+            Some(cut) if end - cut.range.start <= PAYLOAD_BYTES_MAX => {
+                cut.range.end = end;
+                cut.messages += u64::from(frame.messages);
+            }
+            _ => cuts.push(Cut { range: at..end, messages: u64::from(frame.messages) }),
+        }
+        at = end;
+    }
+    frames.rest().is_empty().then_some(cuts)
+}
+
+/// Blocks that are about to be written.
+pub(crate) struct Draft<'a> {
+    /// Where the next block goes.
+    position: u64,
+    boot: u32,
+    synced: u64,
+    offset: u64,
+    at_us: u64,
+    before: u32,
+    headers: Vec<Header>,
+    blocks: Vec<([u8; HEADER_BYTES], &'a [u8])>,
+}
+
+impl<'a> Draft<'a> {
+    /// The length of a segment's first block.
+    pub(crate) const HEAD_BLOCK_BYTES: u64 = 2 * UNIT;
+
+    pub(crate) fn new(position: u64, boot: u32, synced: u64, offset: u64, at_us: u64) -> Self {
+        Self { position, boot, synced, offset, at_us, before: 0, headers: Vec::new(), blocks: Vec::new() }
+    }
+
+    /// The payload of a segment's first block.
+    pub(crate) fn head(allocated: u64) -> [u8; SegmentHead::BYTES] {
+        SegmentHead { version: VERSION, allocated }.encode()
+    }
+
+    pub(crate) fn push(&mut self, kind: Kind, extra: u64, payload: &'a [u8], messages: u64) {
+        let mut header = Header {
+            kind,
+            length: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            boot: self.boot,
+            position: self.position,
+            synced: self.synced,
+            offset: self.offset,
+            at_us: self.at_us,
+            extra,
+            before: self.before,
+            checksum: 0,
+        };
+        let (bytes, checksum) = header.encode(payload);
+        header.checksum = checksum;
+        self.before = checksum;
+        self.position = header.end();
+        self.offset = self.offset.saturating_add(messages);
+        self.headers.push(header);
+        self.blocks.push((bytes, payload));
+    }
+
+    fn push_records(&mut self, records: &'a [u8], cuts: &[Cut]) {
+        for cut in cuts {
+            let payload = records.get(cut.range.clone()).unwrap_or_default();
+            self.push(Kind::Records, 0, payload, cut.messages);
+        }
+    }
+
+    /// All bytes, in order.
+    pub(crate) fn parts(&self) -> Vec<IoSlice<'_>> {
+        let parts = self.blocks.iter().flat_map(|(header, payload)| {
+            [header.as_slice(), payload, block::padding(payload.len())].into_iter().map(IoSlice::new)
+        });
+        parts.collect()
+    }
+}

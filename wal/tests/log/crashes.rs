@@ -1,0 +1,80 @@
+//! The power goes at any moment, again and again.
+
+use simnet::FakeDisk;
+use wal::{Level, Options};
+
+use crate::model::{Chance, Promise, live, open, options};
+
+/// What was promised when the power went.
+fn promised(promises: &[Promise], operations: u64) -> (u64, u64) {
+    let before: Vec<_> = promises.iter().filter(|promise| promise.operations <= operations).collect();
+    let safe = before.last().map_or(0, |promise| promise.safe);
+    let asked = before.last().map_or(0, |promise| promise.asked);
+    (safe, asked)
+}
+
+/// Lives one after another, each on what a crash left of the one before; returns how many images were looked at.
+fn lives(seed: u64, options: Options, images: u64) -> u64 {
+    let mut chance = Chance(seed);
+    let mut disk = FakeDisk::new();
+    let mut looked = 0;
+    for life in 0..3 {
+        disk.keep_history();
+        let before = disk.counts().operations;
+        let promises = live(&disk, seed * 10 + life, options);
+        let after = disk.counts().operations;
+        let mut next = None;
+        for _ in 0..images {
+            let operations = before + chance.below(after - before + 1);
+            let (image_seed, (safe, asked)) = (chance.below(u64::MAX), promised(&promises, operations));
+            let image = disk.crash_at(operations, image_seed);
+            let case = format!("seed {seed}, life {life}, operation {operations}, image {image_seed}");
+            let (log, opened, seen) = open(&image, options).unwrap_or_else(|error| panic!("{case}: {error}"));
+            assert!((safe..=asked).contains(&seen.count), "{case}: {seen:?}, promised {safe}, asked {asked}");
+            assert_eq!(seen.lost, [], "{case}");
+            drop(log);
+            let (_log, again, seen_again) = open(&image, options).unwrap_or_else(|error| panic!("{case}: {error}"));
+            assert_eq!(seen_again, seen, "{case}: the second start");
+            assert_eq!(
+                (again.boot, again.end, again.cut_bytes),
+                (opened.boot, opened.end, 0),
+                "{case}: the second start"
+            );
+            next = Some(image);
+            looked += 1;
+        }
+        disk = next.unwrap();
+    }
+    looked
+}
+
+#[test]
+fn what_was_committed_survives_a_loss_of_power() {
+    let looked: u64 = (0..100).map(|seed| lives(seed, options(), 34)).sum();
+    assert!(looked >= 10_000);
+}
+
+#[test]
+fn what_was_written_survives_as_far_as_it_was_synced() {
+    let options = Options { level: Level::Os, ..options() };
+    let looked: u64 = (0..100).map(|seed| lives(seed, options, 34)).sum();
+    assert!(looked >= 10_000);
+}
+
+#[test]
+fn what_was_written_survives_a_kill() {
+    for seed in 0..100 {
+        let options = Options { level: Level::Os, ..options() };
+        let disk = FakeDisk::new();
+        disk.keep_history();
+        let promises = live(&disk, seed, options);
+        let mut asked_before = 0;
+        for promise in promises {
+            let image = disk.kill_at(promise.operations);
+            let (_log, _, seen) = open(&image, options).unwrap();
+            assert!(seen.count >= asked_before, "seed {seed}: {seen:?} of {asked_before}");
+            assert!(seen.count <= promise.asked, "seed {seed}");
+            asked_before = seen.count;
+        }
+    }
+}
