@@ -20,6 +20,6 @@ pub use client::{
 pub use get::{GetEdge, GetLimits};
 pub use put::{PutCounts, PutEdge, Window};
 pub use server::{
-    Fault, Flow, Full, Gauges, Intake, IntakeCounts, Ledger, Popped, Refused, Run, Server, ServerLimits,
-    boot_in_memory, stat,
+    BadRecord, Fault, Flow, Full, Gauges, Intake, IntakeCounts, Ledger, LogDamaged, Popped, Recovery, Refused, Run,
+    Server, ServerLimits, Shelf, boot_in_memory, stat,
 };

@@ -1,5 +1,7 @@
 //! The queue node's flags.
 
+use std::{path::PathBuf, time::Duration};
+
 use runtime::{
     Address,
     flags::{Bytes, Count, Logging, Reporting},
@@ -19,11 +21,44 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BYTES", default_value = "1GiB", value_parser = bytes_max)]
     pub(crate) bytes_max: Bytes,
     #[command(flatten)]
+    pub(crate) log: LogArgs,
+    #[command(flatten)]
     pub(crate) allow: runtime::Allow,
     #[command(flatten)]
     pub(crate) reporting: Reporting,
     #[command(flatten)]
     pub(crate) logging: Logging,
+}
+
+/// How the queue outlives its process.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Log on disk")]
+pub(crate) struct LogArgs {
+    /// Keep the queue in a log in this directory: it is there again after the process has ended, however it did
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// What an answer waits for
+    #[arg(long, value_name = "LEVEL", default_value = "disk", requires = "data")]
+    pub(crate) durability: Level,
+    /// Keep finished messages for replay as long as the log is not larger than this (64MiB, 2GB)
+    #[arg(long, value_name = "BYTES", default_value = "1GiB", requires = "data")]
+    pub(crate) keep_bytes: Bytes,
+    /// Keep finished messages no longer than this (90s, 12h, 7d)
+    #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration, requires = "data")]
+    pub(crate) keep_age: Option<Duration>,
+    /// Start although the log is damaged: the damaged range is set aside in a file damaged-*.bin, and what was in it counts
+    /// as `lost_in_log`
+    #[arg(long, requires = "data")]
+    pub(crate) salvage: bool,
+}
+
+/// What an answer waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Level {
+    /// The operating system has it: it survives the process, not the machine's power
+    Os,
+    /// It is synced to the disk, in groups: it survives the machine's power
+    Disk,
 }
 
 /// So many that any message finds room once the queue is empty.
@@ -37,9 +72,12 @@ const EXAMPLES: &str = "\
 Examples:
   mq                                                    a queue at 127.0.0.1:10000
   mq --address 127.0.0.1:0 --console-log                at a free port, with log lines
+  mq --data /var/lib/orders                             keeps all on disk: an answer means synced
   mq --metrics-address 127.0.0.1:5001 --stats-period 1  reports every second
   udp-client 127.0.0.1:10000 PUT:hello                  put a message
   udp-client 127.0.0.1:10000 GET                        take it away
 
-Messages are kept in memory and are gone when the node ends. A message too many is answered FULL,
-counted and logged. Exit codes: 0 ended by Ctrl-C or SIGTERM, 1 failed, 2 bad command line.";
+Without --data messages are kept in memory and are gone when the node ends. A message too many is
+answered FULL, counted and logged. With --data, finished messages are kept for READ and SEEK (see
+udp-client --help) as --keep-bytes and --keep-age say; unfinished ones are always kept.
+Exit codes: 0 ended by Ctrl-C or SIGTERM, 1 failed, 2 bad command line, 74 the disk fails.";

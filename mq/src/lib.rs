@@ -1,14 +1,16 @@
 //! A queue node, as a machine. On the verbs of 2016, PUT appends a message, GET takes the oldest one away, SIZE tells how
 //! many there are; on the link, producers' batches come in and consumers lease and finish them.
 //!
-//! Messages are kept in memory by a [`link::Server`], in the order of their arrival, up to a bound; a message too many is
-//! refused with a counted reason. Every message is accounted for:
+//! Messages are kept by a [`link::Server`], in the order of their arrival, up to a bound; a message too many is refused with
+//! a counted reason. In memory they end with the process; with a [`Log`] an answer waits until it is true for good. Every message is accounted for:
 //! `accepted = ready + leased + done + dead + discarded + popped`.
+
+mod disk;
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
-use link::{Fault, Ledger, Refused, Server, ServerLimits};
-use machine::{LogLimit, Machine, Now, Port, Transmit};
+use link::{Fault, Ledger, Server, ServerLimits};
+use machine::{LogLimit, Machine, Now, Port, Transmit, Work, WorkResult};
 use metrics::{Doing, Reports};
 use protocol::{
     call::{Call, CallError},
@@ -16,6 +18,9 @@ use protocol::{
     link::{Answer as LinkAnswer, Ask, Durability, LinkError, discovery, is_garbled_discovery},
     verb::{PutAnswer, Request, message_len},
 };
+
+use self::disk::OnDisk;
+pub use self::disk::{Recovered, StartError, Stored};
 
 /// Where clients are heard and answered.
 pub const CLIENTS: Port = Port(0);
@@ -73,9 +78,16 @@ pub struct Queue {
     limits: Limits,
     speaks_link: bool,
     server: Server,
+    /// Its log, if it has one.
+    disk: Option<OnDisk>,
+    /// When it was last told the time.
+    now: Now,
+    /// Which boot the reports name.
+    introduced: u64,
     /// What happens to datagrams; what happens to messages, the server counts.
     counts: Counts,
-    answers: VecDeque<(SocketAddr, Answer)>,
+    /// Each with its place in the server's journal, and whom it is for.
+    answers: VecDeque<(u64, SocketAddr, Answer)>,
     reports: Reports,
     fullness: Fullness,
     bad_limit: LogLimit,
@@ -110,28 +122,48 @@ impl Fullness {
 enum Answer {
     Put(PutAnswer),
     Get,
+    /// The message that a GET took away, as a frame, as soon as that is written down.
+    Got(Vec<u8>),
     Size,
-    Welcome { token: u64 },
-    Stat { token: u64 },
+    Welcome {
+        token: u64,
+    },
+    Stat {
+        token: u64,
+    },
+}
+
+impl Limits {
+    fn for_server(self) -> ServerLimits {
+        let Self { messages_max, bytes_max } = self;
+        ServerLimits { messages_max, bytes_max, ..ServerLimits::default() }
+    }
 }
 
 impl Queue {
-    /// An empty queue. `node` is drawn at random by each process.
+    /// An empty queue in memory. `node` is drawn at random by each process.
     pub fn new(node: u64, limits: Limits, reports: Reports) -> Self {
         Self::with_fault(node, limits, reports, None)
     }
 
     /// With a planted fault, for tests.
     #[doc(hidden)]
-    pub fn with_fault(node: u64, limits: Limits, mut reports: Reports, fault: Option<Fault>) -> Self {
-        reports.reporter.introduce("queue", Some((node, link::boot_in_memory(node))));
-        let Limits { messages_max, bytes_max } = limits;
-        let server_limits = ServerLimits { messages_max, bytes_max, ..ServerLimits::default() };
+    pub fn with_fault(node: u64, limits: Limits, reports: Reports, fault: Option<Fault>) -> Self {
+        let server = Server::with_fault(node, link::boot_in_memory(node), limits.for_server(), fault);
+        Self::over(server, None, limits, reports)
+    }
+
+    fn over(server: Server, disk: Option<OnDisk>, limits: Limits, mut reports: Reports) -> Self {
+        let (node, boot) = (server.node(), server.boot());
+        reports.reporter.introduce("queue", Some((node, boot)));
         Self {
             node,
             limits,
             speaks_link: true,
-            server: Server::with_fault(node, link::boot_in_memory(node), server_limits, fault),
+            server,
+            disk,
+            now: Now { since_start: Duration::ZERO, since_epoch: Duration::ZERO },
+            introduced: boot,
             counts: Counts::default(),
             answers: VecDeque::new(),
             reports,
@@ -183,7 +215,7 @@ impl Queue {
         if self.speaks_link && Call::is_one(text) {
             let (token, ask) = Ask::parse(text)?;
             if ask == Ask::Stat {
-                self.answers.push_back((from, Answer::Stat { token }));
+                self.answer(0, from, Answer::Stat { token });
             } else {
                 self.server.handle(now, from, token, &ask);
             }
@@ -191,6 +223,7 @@ impl Queue {
         }
         let answer = match Request::parse_text(text) {
             Some(Request::Put(message)) => Answer::Put(self.put(now, from, message)),
+            Some(Request::Get) if self.disk.is_some() => Answer::Got(self.get(now)),
             Some(Request::Get) => Answer::Get,
             Some(Request::Size) => match discovery(text) {
                 Some(token) if self.speaks_link => Answer::Welcome { token },
@@ -199,20 +232,32 @@ impl Queue {
             },
             None => return Err(LinkError::UnknownVerb),
         };
-        self.answers.push_back((from, answer));
+        let gate = if matches!(answer, Answer::Put(_) | Answer::Got(_)) { self.server.made() } else { 0 };
+        self.answer(gate, from, answer);
         Ok(())
+    }
+
+    fn answer(&mut self, gate: u64, to: SocketAddr, answer: Answer) {
+        self.answers.push_back((gate, to, answer));
+    }
+
+    /// Takes a message away, as a frame; that of an empty message if there is none.
+    fn get(&mut self, now: Now) -> Vec<u8> {
+        let mut frame = Vec::new();
+        if self.server.pop(now, &mut frame).is_none() {
+            self.counts.empty_gets += 1;
+            frame.extend_from_slice(b"10");
+        }
+        frame
     }
 
     fn put(&mut self, now: Now, from: SocketAddr, message: &[u8]) -> PutAnswer {
         let Err(refused) = self.server.put(now, message) else {
             return PutAnswer::Stored { len: message_len(message) };
         };
-        let (flag, limit) = match refused {
-            Refused::Messages => ("--messages-max", self.limits.messages_max),
-            Refused::Bytes => ("--bytes-max", self.limits.bytes_max),
-        };
         if let Some(withheld) = self.full_limit.pass(now) {
-            tracing::warn!("Full: refused a message from {from} ({flag} {limit} reached; {withheld} more unsaid)");
+            let why = refused.why(self.limits.messages_max, self.limits.bytes_max);
+            tracing::warn!("Full: refused a message from {from} ({why}; {withheld} more unsaid)");
         }
         PutAnswer::Full
     }
@@ -220,6 +265,7 @@ impl Queue {
     fn push_answer(&mut self, now: Now, answer: &Answer, bytes: &mut Vec<u8>) {
         match answer {
             Answer::Put(answer) => answer.push(bytes),
+            Answer::Got(frame) => bytes.extend_from_slice(frame),
             Answer::Get if self.server.pop(now, bytes).is_some() => {}
             Answer::Get => {
                 self.counts.empty_gets += 1;
@@ -231,7 +277,7 @@ impl Queue {
             }
             Answer::Welcome { token } => self.server.welcome().push(*token, bytes),
             Answer::Stat { token } => {
-                let body = link::stat(self.node, link::boot_in_memory(self.node), &self.ledger(), &self.gauges(now));
+                let body = link::stat(self.node, self.server.boot(), &self.ledger(), &self.gauges(now));
                 LinkAnswer::Done { finished: b"", count: 0, level: Durability::Memory, body: body.as_bytes() }
                     .push(*token, bytes);
             }
@@ -243,6 +289,10 @@ impl Queue {
         let flow = self.server.take_flow();
         self.fullness.look(&self.server.ledger());
         let reporter = &mut self.reports.reporter;
+        if self.introduced != self.server.boot() {
+            self.introduced = self.server.boot();
+            reporter.introduce("queue", Some((self.node, self.introduced)));
+        }
         reporter.go_on(now, if self.fullness.is_full { Doing::Blocked } else { Doing::Idle });
         reporter.count_all_in(now, flow.accepted);
         reporter.count_all_out(now, flow.delivered);
@@ -296,6 +346,7 @@ impl Queue {
 
 impl Machine for Queue {
     fn handle_datagram(&mut self, now: Now, port: Port, from: SocketAddr, datagram: &[u8]) {
+        self.now = now;
         if port != CLIENTS {
             self.counts.stray += 1;
             return;
@@ -314,6 +365,7 @@ impl Machine for Queue {
     }
 
     fn handle_timeout(&mut self, now: Now) {
+        self.now = now;
         self.server.handle_timeout(now);
         if self.reports.is_due(now) {
             self.note_flow(now);
@@ -322,20 +374,49 @@ impl Machine for Queue {
     }
 
     fn poll_timeout(&self) -> Option<Duration> {
-        let report_at = self.reports.poll_timeout();
-        Some(self.server.poll_timeout().map_or(report_at, |at| at.min(report_at)))
+        let retry_at = self.disk.as_ref().and_then(OnDisk::retry_at);
+        [Some(self.reports.poll_timeout()), self.server.poll_timeout(), retry_at].into_iter().flatten().min()
     }
 
     fn poll_transmit(&mut self, now: Now, bytes: &mut Vec<u8>) -> Option<Transmit> {
-        if let Some((to, answer)) = self.answers.pop_front() {
-            self.push_answer(now, &answer, bytes);
-            return Some(Transmit { port: CLIENTS, to });
-        }
-        if let Some(to) = self.server.poll_answer(now, bytes) {
-            return Some(Transmit { port: CLIENTS, to });
+        self.now = now;
+        if self.failure().is_none() {
+            let durable = self.server.durable();
+            if let Some((_, to, answer)) = self.answers.pop_front_if(|(gate, ..)| *gate <= durable) {
+                self.push_answer(now, &answer, bytes);
+                return Some(Transmit { port: CLIENTS, to });
+            }
+            if let Some(to) = self.server.poll_answer(now, bytes) {
+                return Some(Transmit { port: CLIENTS, to });
+            }
         }
         self.note_flow(now);
         self.reports.poll_transmit(bytes)
+    }
+
+    fn poll_work(&mut self) -> Option<Work> {
+        let Self { disk, server, now, .. } = self;
+        disk.as_mut()?.poll_work(*now, server)
+    }
+
+    fn handle_result(&mut self, now: Now, result: WorkResult) {
+        self.now = now;
+        if let Some(disk) = &mut self.disk {
+            disk.handle_result(now, &mut self.server, result);
+        }
+    }
+
+    fn handle_stopping(&mut self, now: Now) {
+        self.now = now;
+        self.server.close();
+    }
+
+    fn is_settled(&self) -> bool {
+        self.server.is_closed() || self.failure().is_some()
+    }
+
+    fn is_done(&self) -> bool {
+        self.failure().is_some()
     }
 
     fn handle_outsider(&mut self, now: Now, _port: Port, from: SocketAddr) {

@@ -20,6 +20,11 @@ impl Failure {
         Self { message: message.into(), code: 2 }
     }
 
+    /// The disk fails: exit code 74.
+    pub fn disk(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 74 }
+    }
+
     #[expect(clippy::print_stderr, reason = "the last word to the operator, whatever the log flags say")]
     pub(crate) fn report(&self) -> ExitCode {
         if !self.message.is_empty() {

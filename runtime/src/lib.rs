@@ -118,6 +118,14 @@ pub fn random_vuid() -> String {
     base64::engine::general_purpose::URL_SAFE.encode(number.to_string())
 }
 
+/// A number that this start of the machine has and no other, so that it can be seen whether the machine has been started anew;
+/// where the system does not tell, another one at each call.
+pub fn machine_boot() -> u128 {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text.trim().chars().filter(|digit| *digit != '-').collect();
+    u128::from_str_radix(&digits, 16).unwrap_or_else(|_| rand::random())
+}
+
 /// A seed when none was given.
 pub fn random_seed() -> u64 {
     rand::random()

@@ -21,7 +21,7 @@ mod record;
 
 use std::{net::SocketAddr, time::Duration};
 
-use link::{Full, Intake, IntakeCounts};
+use link::{Full, Intake, IntakeCounts, Run};
 use machine::{LogLimit, Machine, Now, Outlet, Port, STDOUT, Transmit};
 use metrics::Reports;
 use protocol::{
@@ -179,7 +179,7 @@ impl Sink {
     fn handle_producer(&mut self, now: Now, from: SocketAddr, token: u64, asker: Asker, ask: &Ask<'_>) {
         let Self { desk, intake, answers, answer, full_limit, .. } = self;
         desk.counts.batches += u64::from(matches!(ask, Ask::Enq(_)));
-        intake.handle(now, from, token, ask, |run| {
+        intake.handle(now, from, token, ask, &mut |run: &Run<'_>| {
             // All that one datagram holds finds room once all before it is written.
             if run.count() > desk.printer.room() {
                 log_full(now, from, run.count(), full_limit);

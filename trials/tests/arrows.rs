@@ -10,7 +10,8 @@ const PROGRAMS: [&str; 8] = ["mq", "worker", "feeder", "sink", "metrics-receiver
 fn allowed(library: &str) -> &'static [&'static str] {
     match library {
         "functions" => &["protocol"],
-        "link" | "metrics" | "runtime" => &["protocol", "machine"],
+        "link" => &["protocol", "machine", "wal"],
+        "metrics" | "runtime" => &["protocol", "machine"],
         "simnet" => &["machine", "wal"],
         _ => &[],
     }

@@ -32,6 +32,9 @@ pub struct Commit {
     pub snapshot: Option<Vec<u8>>,
     /// The message offset below which nothing is unfinished: what is below it may go when [`Keep`](crate::Keep) says so.
     pub low_water: u64,
+    /// How many bytes of room are to be kept ahead beside the next segment's, if the disk has them: for what must be written
+    /// even when it is full.
+    pub reserve: u64,
     /// What is to be read, when the records are written.
     pub reads: Vec<Read>,
     /// Whether this is the last commit. It is synced at any level, and a mark behind it says so: then a start knows every
@@ -134,7 +137,7 @@ impl Log {
             snapshot_bytes: 0,
             failed: false,
         };
-        match log.keep_spare(now_us) {
+        match log.keep_spare(now_us, 0) {
             Ok(()) | Err(Failure::Full) => Ok(log),
             Err(Failure::Disk { error, .. }) => Err(error),
         }
@@ -192,7 +195,7 @@ impl Log {
             self.mark(commit.at_us)?;
         }
         self.trim(commit.at_us, commit.low_water, rolled)?;
-        match self.keep_spare(commit.at_us) {
+        match self.keep_spare(commit.at_us, commit.reserve) {
             Err(Failure::Full) | Ok(()) => Ok(rolled),
             Err(failure) => Err(failure),
         }
@@ -274,6 +277,9 @@ impl Log {
             Err(Failure::Full) => return Ok(false),
             made => made?,
         }
+        if self.spare.is_some_and(|there| there > allocated) {
+            tried("cut", SPARE, self.disk.set_len(SPARE, allocated))?;
+        }
         let mut draft = self.draft(base, commit.at_us);
         draft.before = 0;
         let head = Draft::head(allocated);
@@ -309,13 +315,16 @@ impl Log {
         Ok(true)
     }
 
-    /// Sees that room for the next segment is there; a disk that had none is not asked again at once.
-    fn keep_spare(&mut self, now_us: u64) -> Result<(), Failure> {
-        if self.spare.is_some() || self.spare_tried_us.is_some_and(|tried| now_us.abs_diff(tried) < SPARE_EVERY_US) {
+    /// Sees that room for the next segment is there, and beside it so much; a disk that had none is not asked again at once.
+    fn keep_spare(&mut self, now_us: u64, reserve: u64) -> Result<(), Failure> {
+        let wanted = self.options.segment_bytes + reserve.next_multiple_of(self.options.segment_bytes / 4);
+        if self.spare.is_some_and(|there| there >= wanted)
+            || self.spare_tried_us.is_some_and(|tried| now_us.abs_diff(tried) < SPARE_EVERY_US)
+        {
             return Ok(());
         }
         self.spare_tried_us = Some(now_us);
-        self.make_spare(self.options.segment_bytes)?;
+        self.make_spare(wanted)?;
         self.spare_tried_us = None;
         Ok(())
     }

@@ -11,7 +11,7 @@ pub(crate) const DEAD_MESSAGES_MAX: usize = 100_000;
 pub(crate) const DEAD_BYTES_MAX: u64 = 64 << 20;
 
 /// How much of a reason is kept.
-const REASON_BYTES_MAX: usize = 256;
+pub(crate) const REASON_BYTES_MAX: usize = 256;
 
 /// One message that is dead.
 #[derive(Debug)]
@@ -82,6 +82,21 @@ impl Dead {
         self.ages.remove(&(letter.age, offset));
         self.bytes -= letter.cost();
         Some(letter)
+    }
+
+    /// All of them, those that have been dead longest first.
+    pub(crate) fn by_age(&self) -> impl Iterator<Item = (u64, &Letter)> {
+        self.ages.iter().filter_map(|(_, offset)| Some((*offset, self.letters.get(offset)?)))
+    }
+
+    /// Takes out all at or behind an offset; how many there were.
+    pub(crate) fn remove_from(&mut self, offset: u64) -> u64 {
+        let mut count = 0;
+        while let Some((&offset, _)) = self.letters.range(offset..).next() {
+            self.remove(offset);
+            count += 1;
+        }
+        count
     }
 
     /// The first at or behind an offset.

@@ -3,11 +3,14 @@
 //! There is a window for each input queue (node and generation) and stage: the ids at or above the highest low water that
 //! was told. What lies below it is finished at the input queue, so whoever sends it comes too late.
 
+mod saved;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use machine::Now;
 use protocol::link::{Derived, split_varint};
 
+pub(crate) use self::saved::WindowState;
 use super::{faults::Fault, queue::WINDOW};
 
 /// How many windows there may be.

@@ -16,4 +16,18 @@ pub enum Fault {
     NoProducerWindow,
     /// A batch that comes again is applied again.
     AppliesRetries,
+    /// What is not durable is leased.
+    DeliversEarly,
+    /// An answer does not wait until what it says is durable.
+    AnswersEarly,
+    /// A duplicate of what is not durable yet is confirmed at once.
+    ConfirmsDuplicatesEarly,
+    /// A restarted queue has forgotten which derived ids it has.
+    ForgetsIds,
+    /// A restarted queue has forgotten what its producers sent.
+    ForgetsProducers,
+    /// A restarted queue goes by the boot of its former self.
+    SameBoot,
+    /// A rewound queue keeps its generation.
+    SameGeneration,
 }

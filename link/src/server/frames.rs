@@ -1,6 +1,6 @@
 //! Messages on their way in: frames, one after another, and where each of them begins.
 
-use protocol::{DATAGRAM_BYTES_MAX, frame};
+use protocol::{DATAGRAM_BYTES_MAX, frame, link::Derived};
 
 /// Consecutive messages of one batch, to be taken in order, all or none.
 #[derive(Debug, Clone, Copy)]
@@ -9,14 +9,29 @@ pub struct Run<'a> {
     starts: &'a [u32],
     /// When the first message of their batch entered the system, in microseconds since the epoch.
     pub origin_us: u64,
-    /// The node of the queue whose messages these were made from, where they are a worker's outputs.
-    pub input_node: Option<u64>,
+    /// Who sent them.
+    pub(crate) source: Option<Source<'a>>,
+}
+
+/// Who sent messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Source<'a> {
+    pub(crate) producer: u128,
+    /// The producer's next sequence after these.
+    pub(crate) next: u64,
+    /// For a worker's outputs: the ids of exactly these messages.
+    pub(crate) derived: Option<Derived<'a>>,
 }
 
 impl<'a> Run<'a> {
     /// `starts` are places in `bytes`; the last frame ends where `bytes` end.
-    pub(crate) fn new(bytes: &'a [u8], starts: &'a [u32], origin_us: u64, input_node: Option<u64>) -> Self {
-        Self { bytes, starts, origin_us, input_node }
+    pub(crate) fn new(bytes: &'a [u8], starts: &'a [u32], origin_us: u64, source: Option<Source<'a>>) -> Self {
+        Self { bytes, starts, origin_us, source }
+    }
+
+    /// The node of the queue whose messages these were made from, where they are a worker's outputs.
+    pub(crate) fn input_node(&self) -> Option<u64> {
+        Some(self.source?.derived?.node)
     }
 
     /// How many messages.

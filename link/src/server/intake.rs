@@ -2,18 +2,21 @@
 //!
 //! Where the messages go is the caller's business: a queue stores them, a sink prints them.
 
+mod replay;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     net::SocketAddr,
 };
 
 use machine::{LogLimit, Now};
-use protocol::link::{Answer, Ask, Derived, Durability, Enq, Sending};
+use protocol::link::{Answer, Ask, Derived, Durability, Enq, Sending, push_varint};
 
+pub(crate) use self::replay::IntakeState;
 use super::{
     derived::{Id, IdsRefused, Windows, read_ids},
     faults::Fault,
-    frames::{self, Run},
+    frames::{self, Run, Source},
 };
 
 /// How many batches of one producer may wait for a gap to fill, and how many bytes of them.
@@ -41,6 +44,32 @@ const NO_PRODUCER_AFTER_MS: u64 = 1_000;
 /// There is no room for the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
+
+/// Where messages go that are let in, and what is to be remembered of those who sent them.
+pub trait Shelf {
+    /// Takes new messages, in their order: all of them or none.
+    ///
+    /// # Errors
+    /// [`Full`] where there is no room for them.
+    fn take(&mut self, run: &Run<'_>) -> Result<(), Full>;
+
+    /// A producer begins an epoch under this nonce; its next sequence.
+    ///
+    /// # Errors
+    /// [`Full`] where that cannot be remembered now.
+    fn open(&mut self, _producer: u128, _nonce: u64, _next: u64) -> Result<(), Full> {
+        Ok(())
+    }
+
+    /// A producer's feed ends; its next sequence.
+    fn end(&mut self, _producer: u128, _epoch: u64, _next: u64) {}
+}
+
+impl<F: FnMut(&Run<'_>) -> Result<(), Full>> Shelf for F {
+    fn take(&mut self, run: &Run<'_>) -> Result<(), Full> {
+        self(run)
+    }
+}
 
 /// What came of what producers sent; in messages where nothing else is said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -137,8 +166,7 @@ impl Intake {
             level,
             producers: BTreeMap::new(),
             ended: Ended::default(),
-            // A batch from before a restart must not fit an epoch of now.
-            epoch: (boot & u64::from(u32::MAX)) << 32,
+            epoch: first_epoch(boot),
             held_bytes: 0,
             door: Door::new(fault),
             answers: VecDeque::new(),
@@ -148,41 +176,53 @@ impl Intake {
 
     /// Takes a request in if it is a producer's: OPEN, ENQ or END; `false` if it is another.
     ///
-    /// `take` gets messages that are new, in their order; it takes all of them or none.
-    pub fn handle(
-        &mut self,
-        now: Now,
-        from: SocketAddr,
-        token: u64,
-        ask: &Ask<'_>,
-        take: impl FnMut(Run<'_>) -> Result<(), Full>,
-    ) -> bool {
+    /// `shelf` gets the messages that are new.
+    pub fn handle(&mut self, now: Now, from: SocketAddr, token: u64, ask: &Ask<'_>, shelf: &mut impl Shelf) -> bool {
         match ask {
-            Ask::Open { producer, nonce, from: first } => self.open(now, (from, token), *producer, *nonce, *first),
-            Ask::End(sending) => self.end(from, token, *sending),
-            Ask::Enq(enq) => self.enq(now, from, token, enq, take),
+            Ask::Open { producer, nonce, from: first } => {
+                self.open(now, (from, token), (*producer, *nonce, *first), shelf);
+            }
+            Ask::End(sending) => self.end(from, token, *sending, shelf),
+            Ask::Enq(enq) => self.enq(now, from, token, enq, shelf),
             _ => return false,
         }
         true
     }
 
-    fn open(&mut self, now: Now, (to, token): (SocketAddr, u64), producer: u128, nonce: u64, first: u64) {
+    fn open(
+        &mut self,
+        now: Now,
+        (to, token): (SocketAddr, u64),
+        (producer, nonce, first): (u128, u64, u64),
+        shelf: &mut impl Shelf,
+    ) {
         let live = self.producers.len() as u64;
         let reply = match self.producers.get_mut(&producer) {
-            Some(known) if known.nonces.back() == Some(&nonce) => {
-                self.held_bytes -= known.skip_to(first);
+            Some(known) if known.nonces.back() == Some(&nonce) && known.epoch != 0 && first <= known.next => {
                 known.opened()
             }
-            Some(known) if known.nonces.contains(&nonce) => Reply::Fenced { epoch: known.epoch },
-            Some(known) => {
-                self.epoch += 1;
-                self.held_bytes -= known.drop_held() + known.skip_to(first);
-                known.begin(self.epoch, nonce)
+            Some(known) if known.nonces.iter().rev().skip(1).any(|older| *older == nonce) => {
+                Reply::Fenced { epoch: known.epoch }
             }
+            Some(known) => match shelf.open(producer, nonce, known.next.max(first)) {
+                Err(Full) => Reply::Full { sequence: first, after_ms: NO_PRODUCER_AFTER_MS },
+                Ok(()) if known.nonces.back() == Some(&nonce) && known.epoch != 0 => {
+                    self.held_bytes -= known.skip_to(first);
+                    known.opened()
+                }
+                Ok(()) => {
+                    self.epoch += 1;
+                    self.held_bytes -= known.drop_held() + known.skip_to(first);
+                    known.begin(self.epoch, nonce)
+                }
+            },
             // An OPEN that was long under way: that feed has ended.
             None if self.ended.had(producer, nonce) => Reply::Fenced { epoch: 0 },
             None if live >= self.producers_max => {
                 self.refuse_producer(now, to, producer);
+                Reply::Full { sequence: first, after_ms: NO_PRODUCER_AFTER_MS }
+            }
+            None if shelf.open(producer, nonce, first).is_err() => {
                 Reply::Full { sequence: first, after_ms: NO_PRODUCER_AFTER_MS }
             }
             None => {
@@ -205,13 +245,14 @@ impl Intake {
         }
     }
 
-    fn end(&mut self, from: SocketAddr, token: u64, sending: Sending) {
+    fn end(&mut self, from: SocketAddr, token: u64, sending: Sending, shelf: &mut impl Shelf) {
         let Sending { producer, epoch, sequence } = sending;
         let reply = match self.producers.get(&producer) {
-            Some(known) if known.epoch != epoch => Reply::Fenced { epoch: known.epoch },
+            Some(known) if !known.is_in(epoch) => Reply::Fenced { epoch: known.epoch },
             Some(known) if known.next < sequence => Reply::Stored { sequence: known.next },
             Some(_) => {
                 if let Some(mut known) = self.producers.remove(&producer) {
+                    shelf.end(producer, known.epoch, known.next);
                     self.held_bytes -= known.drop_held();
                     self.ended.note(producer, known);
                 }
@@ -225,16 +266,9 @@ impl Intake {
         self.answer(from, token, reply);
     }
 
-    fn enq(
-        &mut self,
-        now: Now,
-        from: SocketAddr,
-        token: u64,
-        enq: &Enq<'_>,
-        mut take: impl FnMut(Run<'_>) -> Result<(), Full>,
-    ) {
+    fn enq(&mut self, now: Now, from: SocketAddr, token: u64, enq: &Enq<'_>, shelf: &mut impl Shelf) {
         let Sending { producer, epoch, sequence } = enq.sending;
-        let Some(known) = self.producers.get_mut(&producer).filter(|known| known.epoch == epoch) else {
+        let Some(known) = self.producers.get_mut(&producer).filter(|known| known.is_in(epoch)) else {
             let epoch = self.producers.get(&producer).map_or(0, |known| known.epoch);
             return self.answer(from, token, Reply::Fenced { epoch });
         };
@@ -253,14 +287,14 @@ impl Intake {
             return self.hold(from, token, enq);
         }
         let skip = if applies_again && end <= known.next || accepts_any { 0 } else { known.next - sequence };
-        match self.door.admit(now, enq, skip, &mut take) {
+        match self.door.admit(now, enq, skip, shelf) {
             Admitted::Taken => {
                 known.next = known.next.max(end);
-                let place = self.answers.len();
+                let behind = self.answers.len();
                 self.answers.push_back((from, token, Reply::Stored { sequence: known.next }));
-                let below = self.apply_held(now, producer, &mut take);
+                let below = self.apply_held(now, producer, shelf);
                 // Those that waited have had their answer.
-                if let Some((_, _, reply)) = self.answers.get_mut(place) {
+                if let Some((_, _, reply)) = self.answers.get_mut(behind) {
                     *reply = Reply::Stored { sequence: below.unwrap_or(end) };
                 }
             }
@@ -310,12 +344,7 @@ impl Intake {
     }
 
     /// Takes the batches whose turn has come. The number of the next message then.
-    fn apply_held(
-        &mut self,
-        now: Now,
-        producer: u128,
-        take: &mut impl FnMut(Run<'_>) -> Result<(), Full>,
-    ) -> Option<u64> {
+    fn apply_held(&mut self, now: Now, producer: u128, shelf: &mut impl Shelf) -> Option<u64> {
         let known = self.producers.get_mut(&producer)?;
         while let Some(first) = known.held.first_entry()
             && *first.key() <= known.next
@@ -330,7 +359,7 @@ impl Intake {
                 self.door.counts.duplicates += held.count;
                 Admitted::Taken
             } else if self.door.read(&enq) {
-                self.door.admit(now, &enq, known.next - sequence, take)
+                self.door.admit(now, &enq, known.next - sequence, shelf)
             } else {
                 Admitted::Malformed
             };
@@ -381,6 +410,11 @@ impl Intake {
         Some(to)
     }
 
+    /// How many answers wait to be taken out.
+    pub(crate) fn answers(&self) -> usize {
+        self.answers.len()
+    }
+
     /// What came of everything so far.
     pub fn counts(&self) -> IntakeCounts {
         IntakeCounts { windows_forgotten: self.door.windows.forgotten(), ..self.door.counts }
@@ -423,17 +457,29 @@ impl Intake {
 }
 
 impl Producer {
+    /// Whether this is its epoch; it has none between a start of the server and its next OPEN.
+    fn is_in(&self, epoch: u64) -> bool {
+        self.epoch == epoch && epoch != 0
+    }
+
     fn opened(&self) -> Reply {
         Reply::Opened { epoch: self.epoch, sequence: self.next }
     }
 
     fn begin(&mut self, epoch: u64, nonce: u64) -> Reply {
         self.epoch = epoch;
+        self.note_nonce(nonce);
+        self.opened()
+    }
+
+    fn note_nonce(&mut self, nonce: u64) {
+        if self.nonces.back() == Some(&nonce) {
+            return; // begun before the server was started anew
+        }
         self.nonces.push_back(nonce);
         if self.nonces.len() > NONCES_MAX {
             self.nonces.pop_front();
         }
-        self.opened()
     }
 
     /// What is below is done with: a memory before this one had it, or the verbs of 2016 carried it. Gives the bytes of
@@ -546,6 +592,7 @@ struct Door {
     ids: Vec<Id>,
     new: Vec<bool>,
     kept: Vec<u8>,
+    kept_ids: Vec<u8>,
 }
 
 impl Door {
@@ -558,6 +605,7 @@ impl Door {
             ids: Vec::new(),
             new: Vec::new(),
             kept: Vec::new(),
+            kept_ids: Vec::new(),
         }
     }
 
@@ -568,19 +616,13 @@ impl Door {
     }
 
     /// Lets the batch in that was read last, without its first messages.
-    fn admit(
-        &mut self,
-        now: Now,
-        enq: &Enq<'_>,
-        skip: u64,
-        take: &mut impl FnMut(Run<'_>) -> Result<(), Full>,
-    ) -> Admitted {
+    fn admit(&mut self, now: Now, enq: &Enq<'_>, skip: u64, shelf: &mut impl Shelf) -> Admitted {
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
         let admitted = if let Some(derived) = &enq.derived {
-            self.admit_derived(now, enq, derived, skip, take)
+            self.admit_derived(now, enq, derived, skip, shelf)
         } else {
             let starts = self.starts.get(skip..).unwrap_or_default();
-            self.counts.offer(Run::new(enq.frames, starts, enq.origin_us, None), take)
+            self.counts.offer(&Run::new(enq.frames, starts, enq.origin_us, Some(source(enq, None))), shelf)
         };
         if admitted == Admitted::Taken {
             self.counts.duplicates += skip as u64;
@@ -594,7 +636,7 @@ impl Door {
         enq: &Enq<'_>,
         derived: &Derived<'_>,
         skip: usize,
-        take: &mut impl FnMut(Run<'_>) -> Result<(), Full>,
+        shelf: &mut impl Shelf,
     ) -> Admitted {
         let (ids, starts) = (self.ids.get(skip..).unwrap_or_default(), self.starts.get(skip..).unwrap_or_default());
         match self.windows.judge(now, derived, ids, &mut self.new) {
@@ -605,21 +647,28 @@ impl Door {
                 return Admitted::Refused;
             }
         }
-        let run = Run::new(enq.frames, starts, enq.origin_us, Some(derived.node));
+        let run = Run::new(enq.frames, starts, enq.origin_us, Some(source(enq, Some(*derived))));
         let known = self.new.iter().filter(|new| !**new).count();
-        let admitted = if known == 0 {
-            self.counts.offer(run, take)
+        let admitted = if known == 0 && skip == 0 {
+            self.counts.offer(&run, shelf)
         } else if known == ids.len() {
             Admitted::Taken
         } else {
-            // Some were sent by another worker before: what is left is put together.
+            // Some were sent before, by another worker or in another epoch: what is left is put together.
             self.kept.clear();
+            self.kept_ids.clear();
             let mut kept_starts = Vec::with_capacity(ids.len() - known);
-            for (frame, _) in run.each_frame().zip(&self.new).filter(|(_, new)| **new) {
+            let mut offset = 0;
+            for ((frame, id), _) in run.each_frame().zip(ids).zip(&self.new).filter(|(_, new)| **new) {
                 kept_starts.push(u32::try_from(self.kept.len()).unwrap_or(u32::MAX));
                 self.kept.extend_from_slice(frame);
+                push_varint(id.offset - offset, &mut self.kept_ids);
+                push_varint(id.index, &mut self.kept_ids);
+                offset = id.offset;
             }
-            self.counts.offer(Run::new(&self.kept, &kept_starts, enq.origin_us, Some(derived.node)), take)
+            let derived = Derived { ids: &self.kept_ids, ..*derived };
+            let run = Run::new(&self.kept, &kept_starts, enq.origin_us, Some(source(enq, Some(derived))));
+            self.counts.offer(&run, shelf)
         };
         if admitted == Admitted::Taken {
             self.counts.duplicate_ids += known as u64;
@@ -629,10 +678,21 @@ impl Door {
     }
 }
 
+/// A batch from before a restart must not fit an epoch of now.
+fn first_epoch(boot: u64) -> u64 {
+    (boot & u64::from(u32::MAX)) << 32
+}
+
+/// Who sends a batch.
+fn source<'a>(enq: &Enq<'_>, derived: Option<Derived<'a>>) -> Source<'a> {
+    let Sending { producer, sequence, .. } = enq.sending;
+    Source { producer, next: sequence + enq.count, derived }
+}
+
 impl IntakeCounts {
-    fn offer(&mut self, run: Run<'_>, take: &mut impl FnMut(Run<'_>) -> Result<(), Full>) -> Admitted {
+    fn offer(&mut self, run: &Run<'_>, shelf: &mut impl Shelf) -> Admitted {
         let count = run.count();
-        if take(run).is_ok() {
+        if shelf.take(run).is_ok() {
             self.accepted += count;
             Admitted::Taken
         } else {

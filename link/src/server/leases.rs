@@ -172,6 +172,21 @@ impl Leases {
             .map(|(first, open)| ((*first).max(from), open.last.min(to)))
     }
 
+    /// What is open within `from..=to`, cut to fit.
+    pub(crate) fn open_within(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, u64)> {
+        let around = self.open.range(..from).next_back();
+        around
+            .into_iter()
+            .chain(self.open.range(from..=to))
+            .filter(move |(_, open)| open.last >= from)
+            .map(move |(first, open)| ((*first).max(from), open.last.min(to)))
+    }
+
+    /// From this offset on, which is not above the lowest fresh one, all are fresh again; none of them is open.
+    pub(crate) fn rewind(&mut self, to: u64) {
+        self.fresh = to;
+    }
+
     /// Whether anything within `from..=to` is open.
     pub(crate) fn any_open(&self, from: u64, to: u64) -> bool {
         self.open.range(..=to).next_back().is_some_and(|(_, open)| open.last >= from)

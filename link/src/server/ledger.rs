@@ -30,6 +30,8 @@ pub struct Ledger {
     pub refused_messages_max: u64,
     /// Refused, because the queue has as many bytes as it may. Each time that they are sent counts.
     pub refused_bytes_max: u64,
+    /// Refused, because the log's disk is full. Each time that they are sent counts.
+    pub refused_disk_full: u64,
     /// Refused, because their derived ids lie too far above the low water, or there is no room for more ids.
     pub refused_ids: u64,
     /// Producers refused, because as many are live as may be.
@@ -50,6 +52,10 @@ pub struct Ledger {
     pub unknown_leases: u64,
     /// Dead letters put back into the queue.
     pub requeued: u64,
+    /// Made ready again by a SEEK, after they had been done with. They count as accepted again.
+    pub replayed: u64,
+    /// Discarded, because they were in a part of the log that cannot be read any more.
+    pub lost_in_log: u64,
     /// Requests answered FENCED.
     pub fenced: u64,
     /// Requests answered NONE.
@@ -64,7 +70,7 @@ pub struct Ledger {
 
 impl Ledger {
     /// The counts with their names.
-    pub fn named(&self) -> [(&'static str, u64); 26] {
+    pub fn named(&self) -> [(&'static str, u64); 29] {
         [
             ("accepted", self.accepted),
             ("ready", self.ready),
@@ -77,6 +83,7 @@ impl Ledger {
             ("duplicate_ids", self.duplicate_ids),
             ("refused_messages_max", self.refused_messages_max),
             ("refused_bytes_max", self.refused_bytes_max),
+            ("refused_disk_full", self.refused_disk_full),
             ("refused_ids", self.refused_ids),
             ("refused_producers", self.refused_producers),
             ("held", self.held),
@@ -87,6 +94,8 @@ impl Ledger {
             ("other_finishes", self.other_finishes),
             ("unknown_leases", self.unknown_leases),
             ("requeued", self.requeued),
+            ("replayed", self.replayed),
+            ("lost_in_log", self.lost_in_log),
             ("fenced", self.fenced),
             ("nones", self.nones),
             ("refused_parked", self.refused_parked),
@@ -125,12 +134,18 @@ pub struct Gauges {
     pub sessions: u64,
     /// Requests that wait for a message.
     pub parked: u64,
+    /// Bytes of the log on disk.
+    pub kept_bytes: u64,
+    /// The oldest message that can be read again.
+    pub kept_from: u64,
+    /// How many bytes of messages the log has room for on disk before it asks for more.
+    pub disk_room: u64,
 }
 
 impl Gauges {
     /// The gauges with their names; times in seconds.
     #[expect(clippy::cast_precision_loss, reason = "a gauge is read by people")]
-    pub fn named(&self) -> [(&'static str, f64); 10] {
+    pub fn named(&self) -> [(&'static str, f64); 13] {
         [
             ("bytes", self.bytes as f64),
             ("held_in_memory", self.held_in_memory as f64),
@@ -142,6 +157,9 @@ impl Gauges {
             ("id_windows", self.id_windows as f64),
             ("sessions", self.sessions as f64),
             ("parked", self.parked as f64),
+            ("kept_bytes", self.kept_bytes as f64),
+            ("kept_from", self.kept_from as f64),
+            ("disk_room", self.disk_room as f64),
         ]
     }
 }

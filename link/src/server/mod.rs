@@ -14,10 +14,13 @@ mod derived;
 mod faults;
 mod frames;
 mod intake;
+mod journal;
 mod leases;
 mod ledger;
+mod logged;
 mod parked;
 mod queue;
+mod records;
 mod sessions;
 mod settled;
 mod store;
@@ -32,17 +35,20 @@ use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 use machine::{LogLimit, Now};
 use protocol::{
     DATAGRAM_BYTES_MAX, TEXT_BYTES_MAX, frame,
-    link::{Answer, Ask, DeadDo, Deq, Durability, GiveBack, Lease, MESSAGE_BYTES_MAX, Msg, Welcome, finishes},
+    link::{Answer, Ask, DeadDo, Deq, Durability, GiveBack, Lease, MESSAGE_BYTES_MAX, Msg, Past, Welcome, finishes},
 };
 
 pub use self::{
     faults::Fault,
     frames::Run,
-    intake::{Full, Intake, IntakeCounts},
+    intake::{Full, Intake, IntakeCounts, Shelf},
     ledger::{Flow, Gauges, Ledger, stat},
+    logged::{LogDamaged, Recovery},
     queue::{Popped, Refused},
+    records::BadRecord,
 };
 use self::{
+    logged::{Log, PastFrames},
     parked::{Parked, Waiting},
     queue::{Queue, Verdict, Want},
     sessions::{Delivery, Sessions},
@@ -54,11 +60,8 @@ pub fn boot_in_memory(node: u64) -> u64 {
     (node >> 32).max(1)
 }
 
-/// How far the word of a queue in memory goes.
-const LEVEL: Durability = Durability::Memory;
-
-/// A message's places in the queue never come back, so neither does its generation.
-const GENERATION: u64 = 1;
+/// How the level `os` is written down; 0 stands for all that survive the machine's power, or nothing.
+const OS_LEVEL: u8 = 1;
 
 /// What a MSG has beside letters and frames, its frame's header included: 5 and at most 239 bytes.
 const MSG_FIELDS_BYTES_MAX: usize = 256;
@@ -124,7 +127,7 @@ impl ServerLimits {
     }
 }
 
-/// A queue in memory.
+/// A queue, in memory or with a log.
 #[derive(Debug)]
 pub struct Server {
     node: u64,
@@ -135,6 +138,14 @@ pub struct Server {
     sessions: Sessions,
     parked: Parked,
     answers: VecDeque<(SocketAddr, u64, Reply)>,
+    /// Answers that wait until what they say is durable, each with its place in the journal.
+    gated: VecDeque<(u64, SocketAddr, u64, Reply)>,
+    /// Of the intake's answers so many wait likewise.
+    intake_gates: VecDeque<(u64, usize)>,
+    /// Of the intake's answers so many may leave.
+    intake_free: usize,
+    log: Log,
+    fault: Option<Fault>,
     dead_answers: VecDeque<(DeadAsked, u64)>,
     given_back: VecDeque<(SocketAddr, u64, Lease)>,
     counts: Counts,
@@ -159,7 +170,16 @@ enum Reply {
     Msg { delivery: u64, lease: Lease, letters: Vec<u8> },
     None { delivery: u64, ended: bool, letters: Vec<u8> },
     Done { letters: Vec<u8>, count: u64, body: Vec<u8> },
-    Gone { end: u64 },
+    Past { past: PastFrames, end: u64 },
+    Gone { oldest: u64, end: u64 },
+}
+
+impl Reply {
+    /// To a READ of what is still to come.
+    fn nothing_yet(end: u64) -> Self {
+        let past = PastFrames { first: end, count: 0, next: end, origin_us: 0, at_us: 0, frames: Vec::new() };
+        Self::Past { past, end }
+    }
 }
 
 impl Server {
@@ -175,17 +195,37 @@ impl Server {
             node,
             boot,
             limits,
-            intake: Intake::with_fault(boot, limits.producers_max, LEVEL, fault),
+            intake: Intake::with_fault(boot, limits.producers_max, Durability::Memory, fault),
             queue: Queue::new(node, boot, limits, fault),
             sessions: Sessions::default(),
             parked: Parked::default(),
             answers: VecDeque::new(),
+            gated: VecDeque::new(),
+            intake_gates: VecDeque::new(),
+            intake_free: 0,
+            log: Log::default(),
+            fault,
             dead_answers: VecDeque::new(),
             given_back: VecDeque::new(),
             counts: Counts::default(),
             framed: Vec::new(),
             full_limit: LogLimit::default(),
         }
+    }
+
+    /// Its messages' home.
+    pub fn node(&self) -> u64 {
+        self.node
+    }
+
+    /// Counts its starts, and what is like a start.
+    pub fn boot(&self) -> u64 {
+        self.boot
+    }
+
+    /// Below this offset no message is unfinished.
+    pub fn low_water(&self) -> u64 {
+        self.queue.low_water()
     }
 
     /// What to answer to a `SIZE` that asks for the link.
@@ -195,13 +235,17 @@ impl Server {
             node: self.node,
             boot: self.boot,
             datagram_bytes_max: self.limits.datagram_bytes_max as u64,
-            level: LEVEL,
+            level: self.level(),
             credit: self.queue.credit(),
             batch_messages_max: self.limits.batch_messages_max(),
         }
     }
 
-    /// Appends one message, for a PUT.
+    fn level(&self) -> Durability {
+        self.queue.journal().map_or(Durability::Memory, |journal| journal.level)
+    }
+
+    /// Appends one message, for a PUT. It is taken once it is durable: see [`made`](Self::made).
     ///
     /// # Errors
     /// [`Refused`] where there is no room; also for a message that fits in no datagram.
@@ -242,29 +286,26 @@ impl Server {
                 self.answer(from, token, Reply::Done { letters, count: 0, body: Vec::new() });
             }
             Ask::Dead { what, from: first, max } => self.dead(now, (from, token, *what, *first, *max)),
-            // What is in memory only is not kept once it has been given away: there is no past.
-            Ask::Read { .. } | Ask::Seek { .. } => self.answer(from, token, Reply::Gone { end: self.queue.end() }),
+            Ask::Read { from: place, messages_max, bytes_max } => {
+                self.read(from, token, *place, *messages_max, *bytes_max);
+            }
+            Ask::Seek { to } => self.seek(from, token, *to),
             Ask::Stat => {}
         }
     }
 
     fn take_in(&mut self, now: Now, from: SocketAddr, token: u64, ask: &Ask<'_>) {
+        let duplicates = self.intake.counts().duplicates;
         let Self { intake, queue, limits, full_limit, .. } = self;
-        intake.handle(now, from, token, ask, |run| {
-            queue.append(now, &run).map_err(|refused| {
-                if let Some(withheld) = full_limit.pass(now) {
-                    let (flag, limit) = match refused {
-                        Refused::Messages => ("--messages-max", limits.messages_max),
-                        Refused::Bytes => ("--bytes-max", limits.bytes_max),
-                    };
-                    let count = run.count();
-                    tracing::warn!(
-                        "Full: refused {count} messages from {from} ({flag} {limit} reached; {withheld} more unsaid)"
-                    );
-                }
-                Full
-            })
-        });
+        intake.handle(now, from, token, ask, &mut QueueShelf { now, from, queue, limits, full_limit });
+        let answers = self.intake.answers() - self.intake_free;
+        let waiting: usize = self.intake_gates.iter().map(|(_, count)| count).sum();
+        let early = self.fault == Some(Fault::ConfirmsDuplicatesEarly) && self.intake.counts().duplicates > duplicates;
+        if self.made() <= self.durable() || early {
+            self.intake_free += answers - waiting;
+        } else {
+            self.intake_gates.push_back((self.made(), answers - waiting));
+        }
     }
 
     fn deq(&mut self, now: Now, to: SocketAddr, token: u64, deq: &Deq<'_>) {
@@ -421,9 +462,19 @@ impl Server {
     fn answer(&mut self, to: SocketAddr, token: u64, reply: Reply) {
         match reply {
             Reply::None { .. } => self.counts.nones += 1,
-            Reply::Msg { .. } | Reply::Done { .. } | Reply::Gone { .. } => {}
+            Reply::Msg { .. } | Reply::Done { .. } | Reply::Past { .. } | Reply::Gone { .. } => {}
         }
-        self.answers.push_back((to, token, reply));
+        // Messages are durable when they are leased, and what was read is; what is said of finishes may not be yet.
+        let says = match &reply {
+            Reply::Msg { letters, .. } | Reply::None { letters, .. } => !letters.is_empty(),
+            Reply::Done { .. } => true,
+            Reply::Past { .. } | Reply::Gone { .. } => false,
+        };
+        if says && self.made() > self.durable() {
+            self.gated.push_back((self.made(), to, token, reply));
+        } else {
+            self.answers.push_back((to, token, reply));
+        }
     }
 
     /// The next answer, appended to `out` as one frame; whom it is for. To be called until nothing comes, after requests,
@@ -433,17 +484,24 @@ impl Server {
             self.serve_parked(now);
         }
         let Some((to, token, reply)) = self.answers.pop_front() else {
+            self.intake_free = self.intake_free.checked_sub(1)?;
             return self.intake.poll_answer(self.queue.credit(), out);
         };
         match &reply {
             Reply::Msg { delivery, lease, letters } => self.push_messages(token, *delivery, *lease, letters, out),
             Reply::None { delivery, ended, letters } => {
-                Answer::None { delivery: *delivery, ended: *ended, finished: letters, level: LEVEL }.push(token, out);
+                Answer::None { delivery: *delivery, ended: *ended, finished: letters, level: self.level() }
+                    .push(token, out);
             }
             Reply::Done { letters, count, body } => {
-                Answer::Done { finished: letters, count: *count, level: LEVEL, body }.push(token, out);
+                Answer::Done { finished: letters, count: *count, level: self.level(), body }.push(token, out);
             }
-            Reply::Gone { end } => Answer::Gone { oldest: *end, end: *end }.push(token, out),
+            Reply::Past { past, end } => {
+                let PastFrames { first, count, next, origin_us, at_us, frames } = past;
+                let (first, count, next, origin_us, at_us) = (*first, *count, *next, *origin_us, *at_us);
+                Answer::Past(Past { first, count, next, end: *end, origin_us, at_us, frames }).push(token, out);
+            }
+            Reply::Gone { oldest, end } => Answer::Gone { oldest: *oldest, end: *end }.push(token, out),
         }
         Some(to)
     }
@@ -463,17 +521,17 @@ impl Server {
     fn push_messages(&self, token: u64, delivery: u64, lease: Lease, letters: &[u8], out: &mut Vec<u8>) {
         // Finished since by another attempt, if the answer was not taken out at once.
         let Some((frames, origin_us)) = self.queue.messages(lease) else {
-            return Answer::None { delivery, ended: true, finished: letters, level: LEVEL }.push(token, out);
+            return Answer::None { delivery, ended: true, finished: letters, level: self.level() }.push(token, out);
         };
         let msg = Msg {
             delivery,
             lease,
             low_water: self.queue.low_water(),
-            generation: GENERATION,
+            generation: self.queue.life().generation,
             node: self.node,
             origin_us,
             finished: letters,
-            level: LEVEL,
+            level: self.level(),
             frames,
         };
         Answer::Msg(msg).push(token, out);
@@ -491,7 +549,8 @@ impl Server {
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next, since start; `None` if only a datagram can wake it.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.queue.poll_timeout().into_iter().chain(self.parked.poll_timeout()).min()
+        let timeouts = [self.queue.poll_timeout(), self.parked.poll_timeout(), self.log_timeout()];
+        timeouts.into_iter().flatten().min()
     }
 
     /// The counts so far.
@@ -517,7 +576,7 @@ impl Server {
 
     /// How it stands now.
     pub fn gauges(&self, now: Now) -> Gauges {
-        Gauges {
+        let mut gauges = Gauges {
             bytes: self.queue.bytes(),
             held_in_memory: self.queue.memory(),
             oldest_ready: self.queue.oldest_ready(now),
@@ -528,7 +587,10 @@ impl Server {
             id_windows: self.intake.id_windows(),
             sessions: self.sessions.len(),
             parked: self.parked.len(),
-        }
+            ..Gauges::default()
+        };
+        self.log_gauges(&mut gauges);
+        gauges
     }
 
     /// What went in and out since this was last asked, and how long what went out had waited.
@@ -545,6 +607,36 @@ impl Server {
         self.queue.check();
         self.intake.check();
         self.parked.check();
+    }
+}
+
+/// Where the intake's messages go.
+struct QueueShelf<'a> {
+    now: Now,
+    from: SocketAddr,
+    queue: &'a mut Queue,
+    limits: &'a ServerLimits,
+    full_limit: &'a mut LogLimit,
+}
+
+impl Shelf for QueueShelf<'_> {
+    fn take(&mut self, run: &Run<'_>) -> Result<(), Full> {
+        let Self { now, from, queue, limits, full_limit } = self;
+        queue.append(*now, run).map_err(|refused| {
+            if let Some(withheld) = full_limit.pass(*now) {
+                let (count, why) = (run.count(), refused.why(limits.messages_max, limits.bytes_max));
+                tracing::warn!("Full: refused {count} messages from {from} ({why}; {withheld} more unsaid)");
+            }
+            Full
+        })
+    }
+
+    fn open(&mut self, producer: u128, nonce: u64, next: u64) -> Result<(), Full> {
+        self.queue.note_open(producer, nonce, next)
+    }
+
+    fn end(&mut self, producer: u128, epoch: u64, next: u64) {
+        self.queue.note_end(producer, epoch, next);
     }
 }
 

@@ -1,5 +1,7 @@
 //! The messages of a queue and what becomes of each: ready, leased, done, dead, discarded or popped.
 
+mod replay;
+
 use std::time::Duration;
 
 use machine::{LogLimit, Now};
@@ -7,14 +9,20 @@ use protocol::link::{Finish, GiveBack, Lease};
 
 use super::{
     ServerLimits,
-    dead::{Dead, Letter},
+    dead::{Dead, Letter, REASON_BYTES_MAX},
     faults::Fault,
     frames::Run,
+    intake::Full,
+    journal::{Journal, micros},
     leases::{Leases, Open, State},
     ledger::{Flow, Ledger},
+    records::Record,
     settled::Settled,
     store::{self, SEGMENT_BYTES, Store},
 };
+
+use self::replay::Loading;
+pub(crate) use self::replay::{Life, LoadFrom, QueueState};
 
 /// Nothing further than this above the low water is leased, so that the next queue's window of ids can hold it.
 pub(crate) const WINDOW: u64 = 1 << 20;
@@ -28,6 +36,12 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fr
 /// What a queue may take for segments beside thrice the bytes of its messages.
 const SEGMENTS_SLACK_BYTES: u64 = 8 << 20;
 
+/// How many bytes of segments a queue with a log keeps in memory before it leaves messages out.
+const MEMORY_MAX: u64 = 256 << 20;
+
+/// What a record of messages has at the most beside frames and ids, a block's header of the log included.
+const RECORD_BYTES: u64 = 1_024;
+
 /// Why a message is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
@@ -35,6 +49,19 @@ pub enum Refused {
     Messages,
     /// There are as many bytes as there may be.
     Bytes,
+    /// The log's disk is full.
+    Disk,
+}
+
+impl Refused {
+    /// For a log line: which bound it is that was reached.
+    pub fn why(self, messages_max: u64, bytes_max: u64) -> String {
+        match self {
+            Self::Messages => format!("--messages-max {messages_max} reached"),
+            Self::Bytes => format!("--bytes-max {bytes_max} reached"),
+            Self::Disk => "the disk of --data is full".to_owned(),
+        }
+    }
 }
 
 /// A message that a GET took away.
@@ -87,8 +114,11 @@ pub(crate) struct Want {
 pub(crate) struct Queue {
     node: u64,
     boot: u64,
+    life: Life,
     limits: ServerLimits,
     fault: Option<Fault>,
+    /// What the log is still to be told; `None` for a queue in memory.
+    journal: Option<Journal>,
     store: Store,
     leases: Leases,
     settled: Settled,
@@ -97,6 +127,9 @@ pub(crate) struct Queue {
     bytes: u64,
     /// What those cost that have been handed out and are leased or back.
     open_bytes: u64,
+    /// Bytes of the log in which messages are that are ready and not in memory.
+    left_out_bytes: u64,
+    loading: Loading,
     counts: Ledger,
     flow: Flow,
     /// Kept for its room.
@@ -109,14 +142,18 @@ impl Queue {
         Self {
             node,
             boot,
+            life: Life { generation: 1, ..Life::default() },
             limits,
             fault,
+            journal: None,
             store: Store::default(),
             leases: Leases::default(),
             settled: Settled::default(),
             dead: Dead::default(),
             bytes: 0,
             open_bytes: 0,
+            left_out_bytes: 0,
+            loading: Loading::default(),
             counts: Ledger::default(),
             flow: Flow::default(),
             pieces: Vec::new(),
@@ -130,8 +167,12 @@ impl Queue {
             match refused {
                 Refused::Messages => self.counts.refused_messages_max += run.count(),
                 Refused::Bytes => self.counts.refused_bytes_max += run.count(),
+                Refused::Disk => self.counts.refused_disk_full += run.count(),
             }
             return Err(refused);
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.push_messages(now, run);
         }
         self.take_in(now, run);
         self.counts.accepted += run.count();
@@ -140,34 +181,62 @@ impl Queue {
     }
 
     fn take_in(&mut self, now: Now, run: &Run<'_>) {
-        self.store.append(run, now.since_start);
-        self.bytes += store::cost(run.count(), run.frames().len());
+        let bytes = run.frames().len() as u64;
+        if self.journal.is_some() {
+            self.keep_or_leave_out();
+        }
+        if self.store.append(run, now.since_start) {
+            self.bytes += store::cost(run.count(), run.frames().len());
+        } else {
+            self.left_out_bytes += bytes;
+        }
+    }
+
+    /// What does not fit in memory is in the log.
+    fn keep_or_leave_out(&mut self) {
+        let memory = self.memory();
+        if self.store.keeps() && memory >= MEMORY_MAX {
+            let dropped = self.store.leave_out();
+            self.bytes -= dropped;
+            self.left_out_bytes += dropped;
+        } else if !self.store.keeps() && memory <= MEMORY_MAX / 2 {
+            self.store.keep_again();
+        }
     }
 
     /// What is made from this queue's own messages finds the room of those, so that a cycle does not stop when it is full,
     /// be the leases over by then or not.
     fn find_room(&self, run: &Run<'_>) -> Result<(), Refused> {
-        let own = run.input_node == Some(self.node);
+        let own = run.input_node() == Some(self.node);
         let fresh = self.store.next() - self.leases.fresh();
-        let messages = if own { fresh } else { self.ready() + self.leases.leased() };
-        let bytes = if own { self.bytes - self.open_bytes } else { self.bytes };
-        let segments_bytes = self.limits.bytes_max.saturating_mul(3).saturating_add(SEGMENTS_SLACK_BYTES);
+        let unfinished = self.ready() + self.leases.leased();
+        let messages = if own { fresh } else { unfinished };
+        let bytes = self.left_out_bytes + if own { self.bytes - self.open_bytes } else { self.bytes };
         if messages + run.count() > self.limits.messages_max {
-            Err(Refused::Messages)
-        } else if bytes + store::cost(run.count(), run.frames().len()) > self.limits.bytes_max
-            // Few messages may keep many segments alive.
-            || !self.store.fits(run) && self.memory() + SEGMENT_BYTES as u64 > segments_bytes
-        {
-            Err(Refused::Bytes)
-        } else {
-            Ok(())
+            return Err(Refused::Messages);
         }
+        if bytes + store::cost(run.count(), run.frames().len()) > self.limits.bytes_max {
+            return Err(Refused::Bytes);
+        }
+        self.find_place(run, unfinished + run.count())
+    }
+
+    /// Whether memory, or the disk, has room for the messages when so many are unfinished.
+    fn find_place(&self, run: &Run<'_>, unfinished: u64) -> Result<(), Refused> {
+        let Some(journal) = &self.journal else {
+            // Few messages may keep many segments alive.
+            let segments_bytes = self.limits.bytes_max.saturating_mul(3).saturating_add(SEGMENTS_SLACK_BYTES);
+            let fits = self.store.fits(run) || self.memory() + SEGMENT_BYTES as u64 <= segments_bytes;
+            return if fits { Ok(()) } else { Err(Refused::Bytes) };
+        };
+        let fits = journal.spare(unfinished) >= run.frames().len() as u64 + RECORD_BYTES;
+        if fits { Ok(()) } else { Err(Refused::Disk) }
     }
 
     /// How many messages there is room for.
     pub(crate) fn credit(&self) -> u64 {
         let messages = self.limits.messages_max.saturating_sub(self.ready() + self.leases.leased());
-        let bytes = self.limits.bytes_max.saturating_sub(self.bytes);
+        let bytes = self.limits.bytes_max.saturating_sub(self.bytes + self.left_out_bytes);
         messages.min(bytes / store::cost(1, 2))
     }
 
@@ -179,17 +248,25 @@ impl Queue {
     /// Whether a consumer would get a message now.
     pub(crate) fn has_message(&mut self, now: Now) -> bool {
         self.wake(now);
-        self.leases.first_ready().is_some() || self.leases.fresh() < self.fresh_end()
+        self.first_back().is_some() || self.leases.fresh() < self.fresh_end()
     }
 
-    /// Where the fresh messages end that may be leased.
+    /// The lowest range that has come back, if it may be handed out and is in memory.
+    fn first_back(&self) -> Option<(u64, Open)> {
+        self.leases.first_ready().filter(|(first, _)| *first < self.store.loaded())
+    }
+
+    /// Where the fresh messages end that may be leased: they are durable, and in memory.
     fn fresh_end(&self) -> u64 {
-        self.store.next().min(self.leases.low_water().saturating_add(WINDOW))
+        let here = self.here_end();
+        here.min(self.leases.low_water().saturating_add(WINDOW))
     }
 
-    /// The offset of the next message to come.
-    pub(crate) fn end(&self) -> u64 {
-        self.store.next()
+    /// Where the messages end that are durable, and in memory.
+    fn here_end(&self) -> u64 {
+        let early = self.fault == Some(Fault::DeliversEarly);
+        let durable = self.journal.as_ref().filter(|_| !early).map_or(u64::MAX, Journal::durable_next);
+        self.store.loaded().min(durable)
     }
 
     /// All below this offset is done with.
@@ -200,16 +277,17 @@ impl Queue {
     /// Takes the first message away, appended to `out` as a frame.
     pub(crate) fn pop(&mut self, now: Now, out: &mut Vec<u8>) -> Option<Popped> {
         self.wake(now);
-        let offset = match self.leases.first_ready() {
+        let offset = match self.first_back() {
             Some((first, _)) => {
                 self.leases.cut(first, first, |_| true, &mut self.pieces);
                 self.pieces.clear();
                 self.open_bytes -= self.store.cost(first, first);
                 first
             }
-            None if self.leases.fresh() < self.store.next() => self.take_fresh(),
+            None if self.leases.fresh() < self.here_end() => self.take_fresh(),
             None => return None,
         };
+        self.note(&Record::Popped { offset });
         let waited = self.waited(now, offset);
         out.extend_from_slice(self.store.frames(offset, offset).unwrap_or_default());
         self.drop_bytes(offset, offset);
@@ -237,7 +315,7 @@ impl Queue {
     pub(crate) fn lease(&mut self, now: Now, want: &Want) -> Option<Lease> {
         self.wake(now);
         loop {
-            let (first, again) = match self.leases.first_ready() {
+            let (first, again) = match self.first_back() {
                 Some((first, open)) => (first, Some(open)),
                 None => (self.leases.fresh(), None),
             };
@@ -267,12 +345,14 @@ impl Queue {
         if again.is_some() {
             self.leases.cut(first, last, |_| true, &mut self.pieces);
             self.pieces.clear();
-            self.counts.redelivered += count;
+            self.counts.redelivered += if attempts > 0 { count } else { 0 };
         } else {
             self.leases.take_fresh(last);
             self.open_bytes += self.store.cost(first, last);
         }
         let attempts = attempts + 1;
+        // Without it nothing is lost but the number of the attempt.
+        self.note_if_room(&Record::HandedOut { first, last, attempt: attempts });
         let state = State::Leased { ends: now.since_start + lease };
         self.leases.insert(first, Open { last, attempts, failures, state });
         for (arrived, count) in self.store.arrivals(first, last) {
@@ -323,6 +403,7 @@ impl Queue {
         let mut finished = 0;
         for (first, open) in pieces.drain(..) {
             let count = open.last - first + 1;
+            self.note(&Record::Finished { first, last: open.last });
             finished += count;
             self.counts.done += count;
             if !open.is_leased() || open.attempts != attempt {
@@ -400,6 +481,8 @@ impl Queue {
     fn fail(&mut self, now: Now, first: u64, open: Open, delay: Duration, reason: &[u8]) {
         let failures = open.failures + 1;
         if failures < ATTEMPTS_MAX {
+            let Open { last, attempts, .. } = open;
+            self.note_if_room(&Record::Returned { first, last, attempts, failures });
             return self.put_back(now, first, Open { failures, ..open }, delay.max(back_off(failures)));
         }
         let why: &[u8] = if reason.is_empty() { b"attempts" } else { b"attempts: " };
@@ -413,6 +496,10 @@ impl Queue {
     }
 
     fn bury(&mut self, now: Now, first: u64, open: Open, reason: &[u8]) {
+        if self.spare() < self.store.cost(first, open.last) + REASON_BYTES_MAX as u64 * (open.last - first + 1) {
+            // No room to write them down as dead: they stay what they are until there is.
+            return self.put_back(now, first, open, BACK_OFF.1);
+        }
         if let Some(withheld) = self.dead_limit.pass(now) {
             let (count, reason) = (open.last - first + 1, reason.escape_ascii());
             tracing::warn!("Dead letters: {count} from offset {first} ({reason}; {withheld} more unsaid)");
@@ -420,10 +507,47 @@ impl Queue {
         for offset in first..=open.last {
             let frame = self.store.frames(offset, offset).unwrap_or_default();
             let letter = Letter::new(open.attempts, reason, frame, self.store.origin_us(offset));
+            if let Some(journal) = &mut self.journal {
+                let (attempts, origin_us) = (letter.attempts, letter.origin_us);
+                let record = Record::Buried { offset, attempts, origin_us, reason: &letter.reason };
+                journal.push(0, &record, &[&letter.frame]);
+            }
             self.counts.discarded += self.dead.bury(offset, letter);
         }
         self.open_bytes -= self.store.cost(first, open.last);
         self.drop_bytes(first, open.last);
+    }
+
+    /// Writes down that a producer begins an epoch.
+    pub(crate) fn note_open(&mut self, producer: u128, nonce: u64, next: u64) -> Result<(), Full> {
+        if self.spare() < RECORD_BYTES {
+            return Err(Full);
+        }
+        self.note(&Record::Opened { producer, nonce, next });
+        Ok(())
+    }
+
+    /// Writes down that a producer's feed ended.
+    pub(crate) fn note_end(&mut self, producer: u128, epoch: u64, next: u64) {
+        self.note(&Record::Ended { producer, epoch, next });
+    }
+
+    fn note(&mut self, record: &Record<'_>) {
+        if let Some(journal) = &mut self.journal {
+            journal.push(0, record, &[]);
+        }
+    }
+
+    fn note_if_room(&mut self, record: &Record<'_>) {
+        if self.journal.is_some() && self.spare() > RECORD_BYTES {
+            self.note(record);
+        }
+    }
+
+    /// How many bytes the log has room for beside the finishes of all that is not finished.
+    fn spare(&self) -> u64 {
+        let unfinished = self.ready() + self.leases.leased();
+        self.journal.as_ref().map_or(u64::MAX, |journal| journal.spare(unfinished))
     }
 
     /// The dead letters at or behind an offset.
@@ -446,6 +570,10 @@ impl Queue {
                 break;
             }
             let Some(letter) = self.dead.remove(offset) else { break };
+            if let Some(journal) = &mut self.journal {
+                let (at_us, origin_us) = (micros(now.since_epoch), letter.origin_us);
+                journal.push(1, &Record::Requeued { dead: offset, at_us, origin_us }, &[&letter.frame]);
+            }
             self.take_in(now, &Run::new(&letter.frame, &[0], letter.origin_us, None));
             count += 1;
         }
@@ -460,6 +588,7 @@ impl Queue {
             && let Some((offset, _)) = self.dead.first_from(from)
         {
             self.dead.remove(offset);
+            self.note(&Record::Dropped { dead: offset });
             count += 1;
         }
         self.counts.discarded += count;
@@ -471,6 +600,36 @@ impl Queue {
         Ledger { ready: self.ready(), leased: self.leases.leased(), dead: self.dead.len(), ..self.counts }
     }
 
+    /// What is known of its life.
+    pub(crate) fn life(&self) -> Life {
+        self.life
+    }
+
+    /// Counts its starts, SEEKs among them.
+    pub(crate) fn boot(&self) -> u64 {
+        self.boot
+    }
+
+    /// The journal, if there is a log.
+    pub(crate) fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
+    }
+
+    /// The journal, if there is a log.
+    pub(crate) fn journal_mut(&mut self) -> Option<&mut Journal> {
+        self.journal.as_mut()
+    }
+
+    /// From now on it writes down what happens.
+    pub(crate) fn begin_journal(&mut self, journal: Journal) {
+        self.journal = Some(journal);
+    }
+
+    /// The offset of the next message that comes.
+    pub(crate) fn next(&self) -> u64 {
+        self.store.next()
+    }
+
     /// What went through since the last look.
     pub(crate) fn take_flow(&mut self) -> Flow {
         std::mem::take(&mut self.flow)
@@ -478,7 +637,7 @@ impl Queue {
 
     /// What the messages cost that are ready or leased.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+        self.bytes + self.left_out_bytes
     }
 
     /// Bytes of the segments that hold messages.
@@ -508,14 +667,18 @@ impl Queue {
         self.leases.check();
         self.dead.check();
         assert!(self.ledger().balances(), "{:?}", self.ledger());
-        let fresh = (self.leases.fresh(), self.store.next());
-        let mut wanted: Vec<(u64, u64)> = self.leases.ranges().map(|(first, open)| (first, open.last)).collect();
+        let fresh = (self.leases.fresh(), self.store.loaded());
+        let mut wanted = self.wanted();
         let open_bytes: u64 = wanted.iter().map(|(first, last)| self.store.cost(*first, *last)).sum();
         let fresh_bytes: u64 = (fresh.0..fresh.1).map(|offset| self.store.cost(offset, offset)).sum();
-        assert_eq!((self.open_bytes, self.bytes), (open_bytes, open_bytes + fresh_bytes));
+        assert_eq!(self.open_bytes, open_bytes);
+        let behind: Vec<(u64, u64)> = self.store.behind_left_out().collect();
+        let behind_bytes: u64 = behind.iter().map(|(first, last)| self.store.cost(*first, *last)).sum();
+        assert_eq!(self.bytes, open_bytes + fresh_bytes + behind_bytes);
         if fresh.0 < fresh.1 {
             wanted.push((fresh.0, fresh.1 - 1));
         }
+        wanted.extend(behind);
         let mut covered = 0;
         for (first, last, live) in self.store.lives() {
             let within = wanted.iter().filter(|(from, to)| *from <= last && *to >= first);
@@ -523,7 +686,11 @@ impl Queue {
             assert_eq!(live, count, "segment from {first}");
             covered += count;
         }
-        assert_eq!(covered, self.ready() + self.leases.leased(), "what is wanted is stored");
+        let wanted: u64 = wanted.iter().map(|(first, last)| last - first + 1).sum();
+        assert_eq!(covered, wanted, "what is wanted is stored");
+        if self.store.loaded() == self.store.next() {
+            assert_eq!(covered, self.ready() + self.leases.leased());
+        }
         assert!(self.dead.len() + self.ready() == 0 || self.store.next() > 0);
     }
 }

@@ -1,6 +1,9 @@
 //! The messages' bytes: frames as they came, one after another in large segments, each with an index from offset to place.
 //!
 //! A batch is one copy in and one slice out. A segment is used again as soon as none of its messages is wanted.
+//!
+//! A queue with a log need not hold all in memory: messages from some offset on may be left out, to be read again from the
+//! log when their turn comes, the lowest first.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -29,6 +32,18 @@ pub(crate) struct Store {
     tail: Segment,
     free: Vec<Segment>,
     next: u64,
+    left_out: Option<LeftOut>,
+}
+
+/// Messages that are in the log only.
+#[derive(Debug, Clone, Copy)]
+struct LeftOut {
+    /// The lowest of them.
+    from: u64,
+    /// They end here; `None`: none that comes is kept either.
+    to: Option<u64>,
+    /// The segment that what is read again goes into.
+    loading: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -64,19 +79,114 @@ impl Store {
         self.next
     }
 
-    /// Takes messages in.
-    pub(crate) fn append(&mut self, run: &Run<'_>, at: Duration) {
-        if !self.fits(run) {
-            self.roll();
+    /// A store of which all messages, from the lowest on up to `next`, are in the log only.
+    pub(crate) fn left_out(from: u64, next: u64) -> Self {
+        let mut store = Self { next, left_out: Some(LeftOut { from, to: None, loading: None }), ..Self::default() };
+        store.tail.begin(u64::MAX);
+        store.close_if_read();
+        store
+    }
+
+    /// All below this offset are in memory if they are wanted.
+    pub(crate) fn loaded(&self) -> u64 {
+        self.left_out.map_or(self.next, |left| left.from)
+    }
+
+    /// Takes messages in; `false` if they are left out.
+    pub(crate) fn append(&mut self, run: &Run<'_>, at: Duration) -> bool {
+        let kept = self.keeps();
+        if kept {
+            if !self.tail.fits(run) {
+                self.roll();
+            }
+            self.tail.append(self.next, run, at);
         }
-        self.tail.append(self.next, run, at);
         self.next += run.count();
+        kept
+    }
+
+    /// Whether messages that come are kept in memory.
+    pub(crate) fn keeps(&self) -> bool {
+        self.left_out.is_none_or(|left| left.to.is_some())
     }
 
     /// Whether the messages go into the segment that is being filled.
     pub(crate) fn fits(&self, run: &Run<'_>) -> bool {
-        self.tail.starts.is_empty()
-            || self.tail.bytes.len() + run.frames().len() <= SEGMENT_BYTES && self.tail.starts.len() < SEGMENT_MESSAGES
+        self.tail.fits(run)
+    }
+
+    /// From now on what comes is left out. What lies behind a part that is left out already goes, too: what that cost.
+    pub(crate) fn leave_out(&mut self) -> u64 {
+        let mut dropped = 0;
+        match &mut self.left_out {
+            None => {
+                if !self.tail.starts.is_empty() {
+                    self.roll();
+                }
+                self.left_out = Some(LeftOut { from: self.next, to: None, loading: None });
+            }
+            Some(left) => {
+                let behind = left.to.take().map_or_else(BTreeMap::new, |to| self.full.split_off(&to));
+                for segment in behind.values().chain([&self.tail]) {
+                    dropped += cost(segment.starts.len() as u64, segment.bytes.len());
+                }
+            }
+        }
+        self.tail.begin(u64::MAX);
+        dropped
+    }
+
+    /// From now on what comes is kept again.
+    pub(crate) fn keep_again(&mut self) {
+        if let Some(left) = &mut self.left_out
+            && left.to.is_none()
+        {
+            left.to = Some(self.next);
+            self.tail.begin(self.next);
+        }
+    }
+
+    /// Takes in the lowest messages that were left out, so many of which are wanted. Whether they begin a segment.
+    pub(crate) fn load(&mut self, run: &Run<'_>, at: Duration, wanted: u64) -> bool {
+        let Some(left) = &mut self.left_out else { return false };
+        let first = left.from;
+        let fitting = left.loading.filter(|key| self.full.get(key).is_some_and(|segment| segment.fits(run)));
+        let key = fitting.unwrap_or(first);
+        if fitting.is_none() {
+            let mut segment = self.free.pop().unwrap_or_default();
+            segment.begin(first);
+            self.full.insert(first, segment);
+        }
+        left.loading = Some(key);
+        left.from += run.count();
+        if let Some(segment) = self.full.get_mut(&key) {
+            segment.append(first, run, at);
+            segment.live -= run.count() - wanted;
+            if segment.live == 0 {
+                self.recycle(key);
+            }
+        }
+        self.close_if_read();
+        fitting.is_none()
+    }
+
+    /// The lowest messages that were left out, up to this offset, are not to be had.
+    pub(crate) fn skip(&mut self, next: u64) {
+        if let Some(left) = &mut self.left_out {
+            *left = LeftOut { from: next, loading: None, ..*left };
+        }
+        self.close_if_read();
+    }
+
+    fn close_if_read(&mut self) {
+        if let Some(LeftOut { from, to, .. }) = self.left_out
+            && from >= to.unwrap_or(self.next)
+        {
+            self.left_out = None;
+            if to.is_none() {
+                self.tail.begin(self.next);
+            }
+        }
     }
 
     /// How many segments hold messages.
@@ -164,6 +274,12 @@ impl Store {
         self.full.range(..=offset).next_back().map(|(_, segment)| segment)
     }
 
+    /// The messages that are kept behind those that are left out, segment by segment, both ends in.
+    pub(crate) fn behind_left_out(&self) -> impl Iterator<Item = (u64, u64)> {
+        let behind = self.left_out.map_or(u64::MAX, |left| left.to.unwrap_or(u64::MAX));
+        self.lives().map(|(first, last, _)| (first, last)).filter(move |(first, _)| *first >= behind)
+    }
+
     /// For each segment its offsets, both ends in, and how many of them are wanted.
     pub(crate) fn lives(&self) -> impl Iterator<Item = (u64, u64, u64)> {
         self.full
@@ -200,6 +316,11 @@ impl Segment {
         if !self.arrivals.last().is_some_and(together) {
             self.arrivals.push(Arrival { first: next, at, origin_us: run.origin_us });
         }
+    }
+
+    fn fits(&self, run: &Run<'_>) -> bool {
+        self.starts.is_empty()
+            || self.bytes.len() + run.frames().len() <= SEGMENT_BYTES && self.starts.len() < SEGMENT_MESSAGES
     }
 
     fn place(&self, offset: u64) -> Option<usize> {
