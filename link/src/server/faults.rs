@@ -30,4 +30,6 @@ pub enum Fault {
     SameBoot,
     /// A rewound queue keeps its generation.
     SameGeneration,
+    /// What is handed out takes room from what workers put in.
+    LeasesTakeRoom,
 }

@@ -94,7 +94,7 @@ const _: () = assert!(MESSAGE_BYTES_MAX + 5 <= LEASED_FRAME_BYTES_MAX);
 /// What a server holds at the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// How many messages may be ready or leased. What is made from the queue's own messages finds their room beside it.
+    /// How many messages may be ready or leased. Beside what was handed out, workers may put in twice as many.
     pub messages_max: u64,
     /// How many bytes these may have, each message as a frame with 64 bytes of overhead. Memory is bounded by thrice that
     /// and 8 MiB. With less than [`BYTES_MAX_LEAST`](Self::BYTES_MAX_LEAST) a long message never finds room.

@@ -167,17 +167,25 @@ impl Model {
         self.messages.iter().position(|message| !message.is_closed()).unwrap_or(self.messages.len()) as u64
     }
 
-    fn has_room(&self, frames: &[Vec<u8>], own: bool) -> Result<(), bool> {
-        let from = if own { self.fresh } else { 0 };
-        let wanted = || self.messages.iter().skip(from).filter(|message| !message.is_closed());
+    /// `input` is the node of the queue that they were made from, if they were.
+    fn has_room(&self, frames: &[Vec<u8>], input: Option<u64>) -> Result<(), bool> {
+        let wanted = |from: usize| self.messages.iter().skip(from).filter(|message| !message.is_closed());
         let more: u64 = frames.iter().map(|frame| frame.len() as u64 + MESSAGE_OVERHEAD_BYTES).sum();
-        if (wanted().count() + frames.len()) as u64 > self.limits.messages_max {
-            Err(true)
-        } else if wanted().map(Message::cost).sum::<u64>() + more > self.limits.bytes_max {
-            Err(false)
-        } else {
-            Ok(())
+        for (is_count, max) in [(true, self.limits.messages_max), (false, self.limits.bytes_max)] {
+            let value = |message: &Message| if is_count { 1 } else { message.cost() };
+            let more = if is_count { frames.len() as u64 } else { more };
+            let (all, fresh) =
+                (more + wanted(0).map(value).sum::<u64>(), more + wanted(self.fresh).map(value).sum::<u64>());
+            let fits = match input {
+                None => all <= max,
+                Some(NODE) => fresh <= 2 * max,
+                Some(_) => fresh <= max && all <= 2 * max,
+            };
+            if !fits {
+                return Err(is_count);
+            }
         }
+        Ok(())
     }
 
     fn credit(&self) -> u64 {
@@ -186,8 +194,8 @@ impl Model {
         messages.min(self.limits.bytes_max.saturating_sub(self.sum(open, Message::cost)) / (2 + MESSAGE_OVERHEAD_BYTES))
     }
 
-    fn append(&mut self, frames: &[Vec<u8>], origin_us: u64, own: bool) -> bool {
-        match self.has_room(frames, own) {
+    fn append(&mut self, frames: &[Vec<u8>], origin_us: u64, input: Option<u64>) -> bool {
+        match self.has_room(frames, input) {
             Err(true) => self.counts.refused_messages_max += frames.len() as u64,
             Err(false) => self.counts.refused_bytes_max += frames.len() as u64,
             Ok(()) => {
@@ -335,16 +343,17 @@ impl Model {
             self.counts.duplicates += batch.frames.len() as u64;
             return true;
         }
-        let (mut frames, mut own, mut ids) = (batch.frames[skip..].to_vec(), false, Vec::new());
+        let (mut frames, mut ids) = (batch.frames[skip..].to_vec(), Vec::new());
         if let Some(derived) = &batch.derived {
-            own = derived.node == NODE;
             let window = self.windows.entry(derived.node).or_default();
             window.0 = window.0.max(derived.low_water);
             ids = derived.pairs[skip..].to_vec();
             let new = |id: &(u64, u64)| id.0 >= window.0 && !window.1.contains(id);
             frames = frames.into_iter().zip(&ids).filter(|(_, id)| new(id)).map(|(frame, _)| frame).collect();
         }
-        if !frames.is_empty() && !self.append(&frames, batch.origin_us, own) {
+        if !frames.is_empty()
+            && !self.append(&frames, batch.origin_us, batch.derived.as_ref().map(|derived| derived.node))
+        {
             self.expect(token, Expected::Full(next));
             return false;
         }
@@ -496,7 +505,7 @@ impl Model {
         for offset in self.dead_from(from, max) {
             let Message { frame, origin_us, .. } = self.messages[offset].clone();
             if what == DeadDo::Requeue {
-                if self.has_room(std::slice::from_ref(&frame), false).is_err() {
+                if self.has_room(std::slice::from_ref(&frame), None).is_err() {
                     break;
                 }
                 self.push(&[frame], origin_us);
@@ -724,7 +733,7 @@ impl Trial {
                 let framed = self.frame(len);
                 let put = self.server.put(self.now(), frame::only(&framed).unwrap());
                 let origin_us = self.model.now * 1_000;
-                assert_eq!(put.is_ok(), self.model.append(&[framed], origin_us, false));
+                assert_eq!(put.is_ok(), self.model.append(&[framed], origin_us, None));
             }
             Step::Pop => {
                 let mut out = Vec::new();
@@ -935,6 +944,7 @@ fn every_planted_fault_is_noticed() {
         Fault::EarlyAnswer,
         Fault::NoProducerWindow,
         Fault::AppliesRetries,
+        Fault::LeasesTakeRoom,
     ] {
         let config = Config { cases: 3_000, max_shrink_iters: 0, failure_persistence: None, ..Config::default() };
         assert!(agree(Some(fault), config).is_err(), "{fault:?}");

@@ -204,18 +204,26 @@ impl Queue {
         }
     }
 
-    /// What is made from this queue's own messages finds the room of those, so that a cycle does not stop when it is full,
-    /// be the leases over by then or not.
+    /// What a worker puts in finds room beside what was handed out, be the leases over by then or not: it may be made from
+    /// that, around a ring of any length, and a ring is not to stop because its queues are full. What is made from this
+    /// queue's own messages takes their place, so it finds room whatever others have put in.
     fn find_room(&self, run: &Run<'_>) -> Result<(), Refused> {
-        let own = run.input_node() == Some(self.node);
-        let fresh = self.store.next() - self.leases.fresh();
-        let unfinished = self.ready() + self.leases.leased();
-        let messages = if own { fresh } else { unfinished };
-        let bytes = self.left_out_bytes + if own { self.bytes - self.open_bytes } else { self.bytes };
-        if messages + run.count() > self.limits.messages_max {
+        let ServerLimits { messages_max, bytes_max, .. } = self.limits;
+        // How many times the limit there may be of what was never handed out, and of all.
+        let (fresh_max, all_max) = match run.input_node() {
+            Some(node) if node == self.node => (2, u64::MAX),
+            Some(_) if self.fault != Some(Fault::LeasesTakeRoom) => (1, 2),
+            _ => (1, 1),
+        };
+        let fits = |more: u64, all: u64, fresh: u64, max: u64| {
+            fresh + more <= max.saturating_mul(fresh_max) && all + more <= max.saturating_mul(all_max)
+        };
+        let (unfinished, fresh) = (self.ready() + self.leases.leased(), self.store.next() - self.leases.fresh());
+        if !fits(run.count(), unfinished, fresh, messages_max) {
             return Err(Refused::Messages);
         }
-        if bytes + store::cost(run.count(), run.frames().len()) > self.limits.bytes_max {
+        let cost = store::cost(run.count(), run.frames().len());
+        if !fits(cost, self.bytes(), self.bytes() - self.open_bytes, bytes_max) {
             return Err(Refused::Bytes);
         }
         self.find_place(run, unfinished + run.count())

@@ -268,18 +268,28 @@ fn bytes_are_bounded_too() {
 }
 
 #[test]
-fn outputs_of_a_full_queues_own_messages_find_room() {
+fn what_workers_put_in_finds_the_room_of_what_is_handed_out() {
     check_with(
         Bench::new(2),
         &[
             ("OPEN p=7 k=1", "OPENED e=1 s=0 du=mem cr=2"),
             ("ENQ p=7 e=1 s=0 n=2 t=5 | 11a11b", "STORED s=2 du=mem cr=0"),
             ("DEQ k=1 n=1 lo=1 m=10 z=1000 wt=0 ls=1000", "MSG n=1 l=0.0.2.1 w=0 g=1 nd=a t=5 du=mem | 11a11b"),
-            ("ENQ p=7 e=1 s=2 n=1 t=5 d=b g=1 st=F w=0 b=2 | \u{0}\u{0}11x", "FULL s=2 af=10"),
-            ("ENQ p=7 e=1 s=2 n=2 t=5 d=a g=1 st=F w=0 b=4 | \u{0}\u{0}\u{1}\u{0}11A11B", "STORED s=4 du=mem cr=0"),
-            ("ENQ p=7 e=1 s=4 n=1 t=5 d=a g=1 st=F w=0 b=2 | \u{0}\u{1}11C", "FULL s=4 af=10"),
-            ("ACK f=0.0.2.1", "OK n=0 du=mem v=d"),
-            ("DEQ k=1 n=2 lo=2 m=10 z=1000 wt=0 ls=1000", "MSG n=2 l=0.2.2.1 w=2 g=1 nd=a t=5 du=mem | 11A11B"),
+            ("ENQ p=7 e=1 s=2 n=1 t=5 | 11x", "FULL s=2 af=10"),
+            ("PUT x", "Messages"),
+            ("ENQ p=7 e=1 s=2 n=1 t=5 d=b g=1 st=F w=0 b=2 | \u{0}\u{0}11A", "STORED s=3 du=mem cr=0"),
+            ("NAK f=0.0.2.1 h=quiet y=0 | 10", "OK n=0 du=mem v=d"),
+            ("ENQ p=7 e=1 s=3 n=1 t=5 d=b g=1 st=F w=0 b=2 | \u{1}\u{0}11B", "STORED s=4 du=mem cr=0"),
+            ("ENQ p=7 e=1 s=4 n=1 t=5 d=b g=1 st=F w=0 b=2 | \u{2}\u{0}11x", "FULL s=4 af=10"),
+            // What is made from its own messages finds room in any case.
+            ("ENQ p=7 e=1 s=4 n=2 t=5 d=a g=1 st=F w=0 b=4 | \u{0}\u{0}\u{1}\u{0}11C11D", "STORED s=6 du=mem cr=0"),
+            ("ENQ p=7 e=1 s=6 n=1 t=5 d=a g=1 st=F w=0 b=2 | \u{1}\u{1}11x", "FULL s=6 af=10"),
+            ("ACK f=0.0.2.1", "OK n=0 du=mem v=l"),
+            ("DEQ k=1 n=2 lo=2 m=3 z=1000 wt=0 ls=1000", "MSG n=2 l=0.2.3.1 w=2 g=1 nd=a t=5 du=mem | 11A11B11C"),
+            // One was never handed out, but there are four.
+            ("ENQ p=7 e=1 s=6 n=1 t=5 d=b g=1 st=F w=0 b=2 | \u{2}\u{0}11x", "FULL s=6 af=10"),
+            ("ACK f=0.2.3.1+0-0", "OK n=0 du=mem v=d"),
+            ("ENQ p=7 e=1 s=6 n=1 t=5 d=b g=1 st=F w=0 b=2 | \u{2}\u{0}11E", "STORED s=7 du=mem cr=0"),
         ],
     );
 }
