@@ -171,7 +171,10 @@ impl Graph {
         let is_last = stage + 1 == self.options.stages.len();
         let next = if is_last { self.sinks() } else { self.all(|role| role == Role::Queue(stage + 1)) };
         match self.options.stages[stage].work {
-            Work::Cycle(_) => messages::outputs_of_cycle(self.inputs(stage, number)[0], &next),
+            Work::Cycle(_) => {
+                let ring = self.all(|role| role == Role::Queue(stage));
+                messages::outputs_of_cycle(ring[(number + 1) % ring.len()], &next)
+            }
             Work::Pass | Work::Double => next,
         }
     }

@@ -106,13 +106,13 @@ pub(crate) fn function(place: usize, stage: &Stage, applied_again: Arc<AtomicU64
     })
 }
 
-/// A worker of a cycle has its own queue as its first output. Which of the others these are follows from how many there
+/// A worker of a cycle has the next queue of the ring as its first output. Which of the others these are follows from how many there
 /// are, but none of them is the first: see [`outputs_of_cycle`].
 const CYCLE_CHOICES: [u128; 2] = [1, 2];
 
 /// The outputs of a cycle's worker: three, so that choices 1 and 2 are what they say.
-pub(crate) fn outputs_of_cycle<T: Copy>(own: T, next: &[T]) -> Vec<T> {
-    vec![own, next[0], next[next.len() - 1]]
+pub(crate) fn outputs_of_cycle<T: Copy>(around: T, on: &[T]) -> Vec<T> {
+    vec![around, on[0], on[on.len() - 1]]
 }
 
 /// Every message that may come out has a number.

@@ -28,7 +28,8 @@ pub(crate) enum Work {
     Pass,
     /// One message becomes two.
     Double,
-    /// A message goes back to its queue so many times before it goes on.
+    /// A message goes into the next queue of the stage so many times before it goes on. The queues are a ring; a single one
+    /// is its own next.
     Cycle(u32),
 }
 
@@ -93,6 +94,10 @@ const QUEUES_MAX: usize = 5;
 const WORKERS_MAX: usize = 4;
 const FEEDERS_MAX: usize = 4;
 
+/// The most queues of a ring, and the most steps in it.
+const RING_MAX: usize = 3;
+const ROUNDS_MAX: u32 = 12;
+
 /// A lease where order is promised: nothing comes back.
 const LONG_LEASE: Duration = Duration::from_mins(30);
 
@@ -114,7 +119,8 @@ impl Options {
         };
         let promise = promise.unwrap_or(drawn);
         let feeders = chance.random_range(1..=FEEDERS_MAX);
-        let stages = draw_stages(&mut chance, promise);
+        let messages_each = (MESSAGES_MIN + chance.random_range(0..40)).div_ceil(feeders as u64);
+        let stages = draw_stages(&mut chance, promise, feeders as u64 * messages_each);
         let lease = if promise == Promise::InOrder { LONG_LEASE } else { ms(300 << chance.random_range(0..=4)) };
         let worst = worst_weather(promise);
         let weather = if chance.random_bool(0.2) { worst } else { Weather::drawn(chance.random(), &worst) };
@@ -122,7 +128,7 @@ impl Options {
             seed,
             promise,
             feeders,
-            messages_each: (MESSAGES_MIN + chance.random_range(0..40)).div_ceil(feeders as u64),
+            messages_each,
             stages,
             sinks: chance.random_range(1..=2),
             lease,
@@ -135,7 +141,7 @@ impl Options {
     }
 }
 
-fn draw_stages(chance: &mut SmallRng, promise: Promise) -> Vec<Stage> {
+fn draw_stages(chance: &mut SmallRng, promise: Promise, messages: u64) -> Vec<Stage> {
     let count = chance.random_range(1..=3);
     let alone = promise == Promise::InOrder;
     let mut stages: Vec<Stage> = (0..count)
@@ -161,8 +167,8 @@ fn draw_stages(chance: &mut SmallRng, promise: Promise) -> Vec<Stage> {
         stages[chance.random_range(0..count)].workers += 1;
     }
     let special = chance.random_range(0..count);
-    // A cycle's outputs find the room of its queue's own messages, which a queue that forgot them does not know for its own;
-    // and the network may drop what goes round on the verbs of 2016.
+    // What its own messages became finds room in a queue, but one that forgot them does not know it for that; and the
+    // network may drop what goes round on the verbs of 2016.
     let may_cycle = !alone && !matches!(promise, Promise::AtMostOnce | Promise::QueuesForget);
     for (number, stage) in stages.iter_mut().enumerate() {
         stage.takes_from_all = stage.workers < stage.queues || chance.random();
@@ -172,9 +178,15 @@ fn draw_stages(chance: &mut SmallRng, promise: Promise) -> Vec<Stage> {
         match chance.random_range(0..3) {
             0 => stage.work = Work::Double,
             1 if may_cycle => {
-                // It knows its own queue as its first output, so it has one, and it cannot route by chance.
-                stage.work = Work::Cycle(chance.random_range(1..=3));
-                (stage.queues, stage.by_chance) = (1, false);
+                // A worker knows the next queue as its first output, so it takes from one, and cannot route by chance.
+                let ring = chance.random_range(1..=RING_MAX);
+                stage.work = Work::Cycle(chance.random_range(1..=ROUNDS_MAX));
+                (stage.queues, stage.takes_from_all, stage.by_chance) = (ring, false, false);
+                stage.workers = stage.workers.max(ring);
+                if ring > 1 {
+                    // Feeders may fill one queue, while others hold more; so all messages together must find room.
+                    stage.room = messages.div_ceil(ring as u64) + chance.random_range(0..=3);
+                }
             }
             _ => {}
         }

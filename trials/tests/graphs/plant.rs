@@ -19,10 +19,11 @@ pub(crate) enum Plant {
     AppliesAgain,
     /// The queue's side of the last one.
     AppliesRetries,
+    LeasesTakeRoom,
 }
 
 impl Plant {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::FinishesEarly,
         Self::RandomIds,
         Self::NoProducerWindow,
@@ -34,6 +35,7 @@ impl Plant {
         Self::LowWaterAhead,
         Self::AppliesAgain,
         Self::AppliesRetries,
+        Self::LeasesTakeRoom,
     ];
 
     /// What it does to queues and sinks.
@@ -45,6 +47,7 @@ impl Plant {
             Self::LateFinishCountsAgain => Fault::LateFinishCountsAgain,
             Self::EarlyAnswer => Fault::EarlyAnswer,
             Self::AppliesRetries => Fault::AppliesRetries,
+            Self::LeasesTakeRoom => Fault::LeasesTakeRoom,
             _ => return None,
         })
     }
