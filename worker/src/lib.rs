@@ -3,8 +3,8 @@
 //!
 //! On the link it leases messages in batches. The function goes through a batch beside the sockets; each output waits its
 //! turn, and leaves with an identity that follows from its input's. Once the queues have confirmed all outputs of a batch,
-//! the batch is finished, so that a worker that dies loses nothing. A message that the function refuses goes to the dead
-//! letters.
+//! the batch is finished, so that a worker that dies loses nothing; where a queue has no room for all of them, the part is
+//! finished whose outputs it has. A message that the function refuses goes to the dead letters.
 //!
 //! A queue that speaks the verbs of 2016 only gives a message for a GET, and forgets it; the function is applied at once.
 //!
@@ -18,7 +18,7 @@ mod faults;
 mod route;
 mod waiting;
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, ops::Range, time::Duration};
 
 use functions::{Function, Outputs, Refusal};
 use link::{Batch, ConsumerCounts, GetLimits, OutputId, ProducerCounts, PutCounts};
@@ -142,8 +142,8 @@ pub struct Worker {
     waiting: WaitingOutputs,
     /// How many batches are not wholly sent.
     batches_waiting: usize,
-    /// Below which number each output must have confirmed all for the batch that is being sent.
-    marks: BTreeMap<usize, u64>,
+    /// Which numbers the messages of the batch that is being sent have at each output.
+    marks: BTreeMap<usize, Range<u64>>,
     /// Batches that are sent, and not confirmed.
     unfinished: Vec<Unfinished>,
     /// Reused from call to call.
@@ -164,7 +164,25 @@ pub struct Worker {
 struct Unfinished {
     input: usize,
     batch: u64,
-    marks: BTreeMap<usize, u64>,
+    /// The numbers of its messages at each output.
+    marks: BTreeMap<usize, Range<u64>>,
+}
+
+impl Unfinished {
+    /// The outputs, with its messages' numbers, that have not confirmed all of them.
+    fn open<'a>(&'a self, outputs: &'a [Output]) -> impl Iterator<Item = (&'a Output, &'a Range<u64>)> {
+        let marked = self.marks.iter().filter_map(|(edge, marks)| Some((outputs.get(*edge)?, marks)));
+        marked.filter(|(output, marks)| output.producer.confirmed() < marks.end)
+    }
+
+    /// Below which offset all that became of its messages is confirmed, if that is known.
+    fn confirmed_below(&self, outputs: &[Output]) -> Option<u64> {
+        let below = |(Output { producer, .. }, marks): (&Output, &Range<u64>)| {
+            // What is not confirmed there may be of a batch before it.
+            producer.unconfirmed_from().filter(|_| producer.confirmed() >= marks.start).unwrap_or(0)
+        };
+        self.open(outputs).map(below).min()
+    }
 }
 
 impl Worker {
@@ -520,7 +538,7 @@ impl Worker {
                             }
                             let pushed = producer.push(now, message, id);
                             if let Ok(number) = pushed {
-                                self.marks.insert(edge, number + 1);
+                                self.marks.entry(edge).or_insert(number..number).end = number + 1;
                             }
                             pushed.is_ok()
                         }
@@ -563,7 +581,8 @@ impl Worker {
         let mut marks = std::mem::take(&mut self.marks);
         if end.came_again {
             // Nobody remembers where the outputs of the time before went; all of them are in front of these.
-            marks = (0..).zip(&self.outputs).map(|(edge, output)| (edge, output.producer.next_sequence())).collect();
+            let next = |output: &Output| output.producer.next_sequence();
+            marks = (0..).zip(self.outputs.iter().map(next)).map(|(edge, next)| (edge, next..next)).collect();
         }
         self.batches_waiting -= 1;
         self.reports.reporter.count_all_out(now, end.processed);
@@ -572,16 +591,18 @@ impl Worker {
         self.take_batches(now);
     }
 
-    /// Finishes the batches whose outputs are all confirmed.
+    /// Finishes the batches whose outputs are all confirmed. Where a queue has no room for some of them, the messages are
+    /// finished whose outputs it has: around a ring of queues that may be the room that is waited for.
     fn finish_confirmed(&mut self, now: Now) {
         let Self { unfinished, outputs, inputs, faults, .. } = self;
-        unfinished.retain(|Unfinished { input, batch, marks }| {
-            let confirmed = |(edge, mark): (&usize, &u64)| {
-                outputs.get(*edge).is_none_or(|output| output.producer.confirmed() >= *mark)
-            };
-            let is_done = marks.iter().all(confirmed) || faults.finishes_early;
-            if is_done && let Some(input) = inputs.get_mut(*input) {
-                input.consumer.finish(now, *batch);
+        let is_held_back = outputs.iter().any(|output| output.producer.is_held_back());
+        unfinished.retain(|batch| {
+            let is_done = batch.open(outputs).next().is_none() || faults.finishes_early;
+            let Some(input) = inputs.get_mut(batch.input) else { return !is_done };
+            if is_done {
+                input.consumer.finish(now, batch.batch);
+            } else if is_held_back && let Some(offset) = batch.confirmed_below(outputs) {
+                input.consumer.finish_below(now, batch.batch, offset);
             }
             !is_done
         });

@@ -159,19 +159,32 @@ impl Consumer {
     /// A batch's messages are done with, but for those that were given back or buried one by one. An id that is not held is
     /// ignored.
     pub fn finish(&mut self, now: Now, id: u64) {
-        let now = now.since_start;
+        let at = self.finish_at(now);
         let Some(held) = self.holding.remove(id) else { return };
         let Some(lease) = held.lease else { return self.end_batch(id, Outcome::Finished) };
-        let wait = if self.has_more { RIDE_WAIT } else { Duration::ZERO };
         if held.parts.is_empty() {
-            return self.finishing.push(id, lease, now + wait);
+            return self.finishing.push(id, lease, at);
         }
         let mut kept = without(lease, held.parts);
         let Some(last) = kept.pop() else { return self.end_batch(id, Outcome::GivenBack) };
         for part in kept {
-            self.finishing.push_part(part, now + wait);
+            self.finishing.push_part(part, at);
         }
-        self.finishing.push(id, last, now + wait);
+        self.finishing.push(id, last, at);
+    }
+
+    /// A batch's messages below this offset are done with, but for those that were given back. Its last message stays in any
+    /// case: the batch is still to be ended. What is not held or has no lease is ignored.
+    pub fn finish_below(&mut self, now: Now, id: u64, offset: u64) {
+        let Some((lease, given_back)) = self.holding.remove_below(id, offset) else { return };
+        let at = self.finish_at(now);
+        for part in without(lease, given_back) {
+            self.finishing.push_part(part, at);
+        }
+    }
+
+    fn finish_at(&self, now: Now) -> Duration {
+        now.since_start + if self.has_more { RIDE_WAIT } else { Duration::ZERO }
     }
 
     /// One message of a batch that is held goes to the dead letters. The reason is for people. What is not held or has no

@@ -27,12 +27,10 @@ struct Entry {
 }
 
 impl Entry {
-    /// Whether a batch is the next one and may join: none has been told to the queue yet.
-    fn takes(&self, id: u64, lease: Lease) -> bool {
-        let Lease { boot, first, attempt, .. } = self.lease;
-        let follows = id == self.ids.end && lease.first == first + self.lease.count;
-        follows
-            && (lease.boot, lease.attempt) == (boot, attempt)
+    /// Whether what follows may join: it has not been told to the queue yet.
+    fn precedes(&self, next: Lease) -> bool {
+        let Lease { boot, first, count, attempt } = self.lease;
+        (next.boot, next.first, next.attempt) == (boot, first + count, attempt)
             && self.request.is_waiting()
             && self.request.tries() == 0
     }
@@ -47,7 +45,7 @@ impl Finishing {
     /// A batch is finished; it waits until `at` for a request to ride on.
     pub(super) fn push(&mut self, id: u64, lease: Lease, at: Duration) {
         match self.entries.last_mut() {
-            Some(last) if last.takes(id, lease) => {
+            Some(last) if id == last.ids.end && last.precedes(lease) => {
                 last.ids.end = id + 1;
                 last.lease.count += lease.count;
             }
@@ -57,7 +55,10 @@ impl Finishing {
 
     /// A part of a batch is finished, of which another part tells.
     pub(super) fn push_part(&mut self, lease: Lease, at: Duration) {
-        self.entries.push(Entry { ids: 0..0, lease, request: Request::due(at) });
+        match self.entries.last_mut() {
+            Some(last) if last.ids.is_empty() && last.precedes(lease) => last.lease.count += lease.count,
+            _ => self.entries.push(Entry { ids: 0..0, lease, request: Request::due(at) }),
+        }
     }
 
     /// Whether one has waited long enough to go by itself.

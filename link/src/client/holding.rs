@@ -97,6 +97,22 @@ impl Holding {
         self.held.remove(place)
     }
 
+    /// The messages of a batch below this offset are not held any more, but for the last one: their lease, and which of them
+    /// have gone back.
+    pub(super) fn remove_below(&mut self, id: u64, offset: u64) -> Option<(Lease, Vec<u64>)> {
+        let held = self.held.iter_mut().find(|held| held.id == id)?;
+        let lease = held.lease?;
+        let count = offset.saturating_sub(lease.first).min(lease.count.saturating_sub(1));
+        if count == 0 {
+            return None;
+        }
+        let first = lease.first + count;
+        held.lease = Some(Lease { first, count: lease.count - count, ..lease });
+        let (below, parts) = std::mem::take(&mut held.parts).into_iter().partition(|part| *part < first);
+        held.parts = parts;
+        Some((Lease { count, ..lease }, below))
+    }
+
     /// A batch goes back.
     pub(super) fn give_back(
         &mut self,

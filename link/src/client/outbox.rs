@@ -78,6 +78,11 @@ impl Outbox {
         self.under_way < self.batches.len() || self.filling.count > 0
     }
 
+    /// The offset of the input that the first message follows from, if that is known.
+    pub(super) fn first_offset(&self) -> Option<u64> {
+        self.batches.front().unwrap_or(&self.filling).first_offset().filter(|_| !self.is_empty())
+    }
+
     /// How many bytes could be sent.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.waiting_bytes + self.filling.bytes()

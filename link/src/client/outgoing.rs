@@ -68,6 +68,11 @@ impl Outgoing {
         self.first + self.count
     }
 
+    /// The offset of the input that its first message follows from, if that is known.
+    pub(super) fn first_offset(&self) -> Option<u64> {
+        split_id(&self.ids).map(|(offset, _, _)| offset)
+    }
+
     /// How many bytes it takes in a datagram, beside the header.
     pub(super) fn bytes(&self) -> usize {
         self.ids.len() + self.frames.len()

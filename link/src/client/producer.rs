@@ -246,6 +246,11 @@ impl Producer {
         self.confirmed
     }
 
+    /// The offset of the input that the first message follows from that is not confirmed, if there is one with an id.
+    pub fn unconfirmed_from(&self) -> Option<u64> {
+        self.outbox.first_offset()
+    }
+
     /// The number of the next message that is pushed.
     pub fn next_sequence(&self) -> u64 {
         self.outbox.next()

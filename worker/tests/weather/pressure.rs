@@ -37,6 +37,24 @@ fn a_full_output_costs_no_healthy_message() {
     }
 }
 
+/// Each number becomes two, and there is room for those of ten.
+#[test]
+fn what_a_full_output_has_taken_is_finished_while_the_rest_waits() {
+    for seed in 430..440 {
+        let mut chain = Chain::with_lease(seed, 600, 20, SECOND);
+        chain.net.set_weather(RAIN);
+        chain.net.pause(chain.drain);
+        let ledgers = |net: &Net| [chain.first, chain.second].map(|id| net.node::<Queue>(id).message_ledger());
+        chain.net.run_while(Duration::from_mins(1), |net| ledgers(net)[0].done < 10);
+        chain.net.run_until(chain.net.now() + 5 * SECOND);
+        let [first, second] = ledgers(&chain.net);
+        assert_eq!((first.done, second.accepted), (10, 20), "seed {seed}: {first:?} {second:?}");
+        chain.net.resume(chain.drain);
+        chain.finish();
+        chain.check();
+    }
+}
+
 /// A function that takes longer than the lease, again and again.
 #[test]
 fn a_slow_function_costs_no_healthy_message() {

@@ -340,6 +340,44 @@ fn a_finish_waits_for_a_ride_while_there_is_more() {
 }
 
 #[test]
+fn a_part_of_a_batch_is_finished_before_the_rest() {
+    let mut edge = Edge::open();
+    let token = edge.sent_one("deq 1 lo1 m4 wt20");
+    edge.wants = false;
+    edge.msg(token, 1, lease(0, 4), b"");
+    assert_eq!(edge.batches(), [1]);
+    assert!(edge.consumer.bury(edge.now, 1, 1, "no"));
+    let token = edge.sent_one("nak 1.1.1.1 Dead 0 no");
+    edge.done(token, b"d");
+    for (below, sent) in [(0, None), (2, Some("ack 1.0.1.1")), (2, None), (3, Some("ack 1.2.1.1")), (9, None)] {
+        edge.consumer.finish_below(edge.now, 1, below);
+        edge.wait(1);
+        let Some(sent) = sent else { continue };
+        let token = edge.sent_one(sent);
+        edge.done(token, b"d");
+    }
+    assert!(edge.sent().is_empty() && edge.notices().is_empty(), "the last one is held");
+    edge.consumer.finish(edge.now, 1);
+    edge.wait(1);
+    let token = edge.sent_one("ack 1.3.1.1");
+    edge.done(token, b"d");
+    assert_eq!(edge.notices(), [Notice::Ended(1, Outcome::Finished)]);
+}
+
+#[test]
+fn parts_that_follow_one_another_are_finished_as_one() {
+    let mut edge = Edge::open();
+    let token = edge.sent_one("deq 1 lo1 m4 wt20");
+    edge.wants = false;
+    edge.msg(token, 1, lease(0, 4), b"");
+    assert_eq!(edge.batches(), [1]);
+    edge.consumer.finish_below(edge.now, 1, 1);
+    edge.consumer.finish_below(edge.now, 1, 3);
+    edge.wait(1);
+    edge.sent_one("ack 1.0.3.1");
+}
+
+#[test]
 fn leases_are_kept_alive_while_a_batch_is_held() {
     let mut edge = Edge::holding();
     for _ in 0..3 {
