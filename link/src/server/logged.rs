@@ -279,13 +279,13 @@ impl Server {
         let end = self.queue.journal().map_or(self.queue.next(), Journal::durable_next);
         let Asked { to, token, from, what } = asked;
         match from {
-            _ if self.queue.journal().is_none() => self.answer(to, token, Reply::Gone { oldest: end, end }),
+            _ if self.queue.journal().is_none() => self.answer_at(0, to, token, Reply::Gone { oldest: end, end }),
             Place::Offset(offset) if offset < self.log.kept_from => {
-                self.answer(to, token, Reply::Gone { oldest: self.log.kept_from, end });
+                self.answer_at(0, to, token, Reply::Gone { oldest: self.log.kept_from, end });
             }
             Place::Offset(offset) => match what {
                 AskedFor::Seek => self.rewind(to, token, offset),
-                AskedFor::Read { .. } if offset >= end => self.answer(to, token, Reply::nothing_yet(end)),
+                AskedFor::Read { .. } if offset >= end => self.answer_at(0, to, token, Reply::nothing_yet(end)),
                 AskedFor::Read { .. } => self.wait_for_log(asked),
             },
             Place::Time(_) => self.wait_for_log(asked),
@@ -319,7 +319,7 @@ impl Server {
         let (records, first_offset) = match &chunk.found {
             Found::Records { records, first_offset, .. } => (records, *first_offset),
             Found::Gone { oldest } => {
-                self.answer(to, token, Reply::Gone { oldest: *oldest, end });
+                self.answer_at(0, to, token, Reply::Gone { oldest: *oldest, end });
                 return Ok(());
             }
             Found::Damaged { what } => {
@@ -337,7 +337,7 @@ impl Server {
         let past = find_past(records, first_offset, from, (messages_max, bytes_max), end)?;
         match (what, past) {
             (AskedFor::Read { .. }, past) => {
-                self.answer(to, token, past.map_or(Reply::nothing_yet(end), |past| Reply::Past { past, end }));
+                self.answer_at(0, to, token, past.map_or(Reply::nothing_yet(end), |past| Reply::Past { past, end }));
             }
             (AskedFor::Seek, Some(past)) => self.rewind(to, token, past.first),
             (AskedFor::Seek, None) => self.rewind(to, token, end),
@@ -348,9 +348,12 @@ impl Server {
     /// Answers whose changes are durable may leave.
     fn release(&mut self) {
         let durable = self.durable();
-        while let Some(gated) = self.gated.pop_front_if(|(gate, ..)| *gate <= durable) {
-            let (_, to, token, reply) = gated;
-            self.answers.push_back((to, token, reply));
+        for (gate, to, token, reply) in std::mem::take(&mut self.gated) {
+            if gate <= durable {
+                self.answers.push_back((to, token, reply));
+            } else {
+                self.gated.push_back((gate, to, token, reply));
+            }
         }
         while let Some((_, count)) = self.intake_gates.pop_front_if(|(gate, _)| *gate <= durable) {
             self.intake_free += count;

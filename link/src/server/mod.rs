@@ -313,11 +313,13 @@ impl Server {
         // than the same request that comes again.
         self.serve_parked(now);
         let letters = self.finish(deq.finished);
+        // What is said of these finishes waits until they are durable.
+        let gate = if letters.is_empty() { 0 } else { self.made() };
         let Deq { session, delivery, open_from, messages_max, bytes_max, .. } = *deq;
         let known = self.sessions.hear(now, session, open_from).delivery(delivery);
         self.parked.drop_below(session, open_from);
         match known {
-            Delivery::Closed => self.answer(to, token, Reply::None { delivery, ended: true, letters }),
+            Delivery::Closed => self.answer_at(gate, to, token, Reply::None { delivery, ended: true, letters }),
             Delivery::Given(lease) => {
                 // The answer was lost, and the consumer lives: its time begins now.
                 self.queue.touch(now, lease, lease_time(deq.lease_ms));
@@ -325,11 +327,11 @@ impl Server {
                     Some(lease) => Reply::Msg { delivery, lease, letters },
                     None => Reply::None { delivery, ended: true, letters },
                 };
-                self.answer(to, token, reply);
+                self.answer_at(gate, to, token, reply);
             }
             Delivery::New => {
                 let lease = lease_time(deq.lease_ms);
-                let request = Waiting { to, token, session, delivery, messages_max, bytes_max, lease, letters };
+                let request = Waiting { to, token, session, delivery, messages_max, bytes_max, lease, letters, gate };
                 let wait = Duration::from_millis(deq.wait_ms).min(WAIT_MAX);
                 self.give_or_park(now, request, wait);
             }
@@ -358,17 +360,17 @@ impl Server {
         let want = Want { messages_max: request.messages_max, bytes_max, room, room_max, lease: request.lease };
         let given = if want.messages_max == 0 { None } else { self.queue.lease(now, &want) };
         let Some(lease) = given else { return Err(request) };
-        let Waiting { to, token, session, delivery, letters, .. } = request;
+        let Waiting { to, token, session, delivery, letters, gate, .. } = request;
         if let Some(session) = self.sessions.get_mut(session) {
             session.give(delivery, lease);
         }
-        self.answer(to, token, Reply::Msg { delivery, lease, letters });
+        self.answer_at(gate, to, token, Reply::Msg { delivery, lease, letters });
         Ok(())
     }
 
     fn answer_none(&mut self, request: Waiting) {
-        let Waiting { to, token, delivery, letters, .. } = request;
-        self.answer(to, token, Reply::None { delivery, ended: false, letters });
+        let Waiting { to, token, delivery, letters, gate, .. } = request;
+        self.answer_at(gate, to, token, Reply::None { delivery, ended: false, letters });
     }
 
     /// Goes through a finish list; a letter for each lease.
@@ -459,19 +461,16 @@ impl Server {
         (count, body)
     }
 
+    /// Answers when all that has happened is durable.
     fn answer(&mut self, to: SocketAddr, token: u64, reply: Reply) {
-        match reply {
-            Reply::None { .. } => self.counts.nones += 1,
-            Reply::Msg { .. } | Reply::Done { .. } | Reply::Past { .. } | Reply::Gone { .. } => {}
-        }
-        // Messages are durable when they are leased, and what was read is; what is said of finishes may not be yet.
-        let says = match &reply {
-            Reply::Msg { letters, .. } | Reply::None { letters, .. } => !letters.is_empty(),
-            Reply::Done { .. } => true,
-            Reply::Past { .. } | Reply::Gone { .. } => false,
-        };
-        if says && self.made() > self.durable() {
-            self.gated.push_back((self.made(), to, token, reply));
+        self.answer_at(self.made(), to, token, reply);
+    }
+
+    /// Answers when what happened before this place in the journal is durable.
+    fn answer_at(&mut self, gate: u64, to: SocketAddr, token: u64, reply: Reply) {
+        self.counts.nones += u64::from(matches!(reply, Reply::None { .. }));
+        if gate > self.durable() {
+            self.gated.push_back((gate, to, token, reply));
         } else {
             self.answers.push_back((to, token, reply));
         }

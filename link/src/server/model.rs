@@ -1,4 +1,5 @@
-//! A naive model of the server, each message on its own in a plain list, and random requests on which both must agree.
+//! A naive model of the server, each message on its own in a plain list, and random requests on which both must agree; in
+//! memory, and with a log that is opened anew now and then.
 
 use std::{
     cell::RefCell,
@@ -16,10 +17,11 @@ use proptest::{
 };
 use protocol::{
     frame,
-    link::{Answer, Ask, DeadDo, Deq, Derived, Durability, Enq, GiveBack, Lease, Msg, Sending, push_varint},
+    link::{Answer, Ask, DeadDo, Deq, Derived, Durability, Enq, GiveBack, Lease, Msg, Place, Sending, push_varint},
 };
+use simnet::FakeDisk;
 
-use super::{Fault, Ledger, Server, ServerLimits, store::MESSAGE_OVERHEAD_BYTES};
+use super::{Fault, Ledger, Recovery, Server, ServerLimits, store::MESSAGE_OVERHEAD_BYTES};
 
 const NODE: u64 = 0xabc;
 const BOOT: u64 = 3;
@@ -34,6 +36,8 @@ enum At {
     Dead,
     Discarded,
     Popped,
+    /// Put back from the dead letters, at another offset.
+    Requeued,
 }
 
 #[derive(Debug, Clone)]
@@ -47,7 +51,7 @@ struct Message {
 
 impl Message {
     fn is_closed(&self) -> bool {
-        matches!(self.at, At::Done(_) | At::Dead | At::Discarded | At::Popped)
+        matches!(self.at, At::Done(_) | At::Dead | At::Discarded | At::Popped | At::Requeued)
     }
 
     fn cost(&self) -> u64 {
@@ -80,6 +84,8 @@ struct Producer {
     epoch: u64,
     next: u64,
     nonces: Vec<u64>,
+    /// What a log knows of `next`.
+    logged: u64,
     held: BTreeMap<u64, (u64, Batch)>,
 }
 
@@ -113,6 +119,8 @@ struct Request {
 
 struct Model {
     limits: ServerLimits,
+    level: Durability,
+    boot: u64,
     now: u64,
     messages: Vec<Message>,
     /// Never handed out from here on.
@@ -121,6 +129,10 @@ struct Model {
     producers: BTreeMap<u128, Producer>,
     ended: BTreeMap<u128, (u64, u64, Vec<u64>)>,
     windows: BTreeMap<u64, (u64, BTreeSet<(u64, u64)>)>,
+    /// What a log knows of their low waters.
+    logged_low_waters: BTreeMap<u64, u64>,
+    /// What became of messages before a SEEK made them ready again.
+    before_seek: Ledger,
     sessions: BTreeMap<u64, (u64, BTreeMap<u64, Lease>)>,
     parked: Vec<Request>,
     counts: Ledger,
@@ -128,16 +140,20 @@ struct Model {
 }
 
 impl Model {
-    fn new(limits: ServerLimits) -> Self {
+    fn new(limits: ServerLimits, level: Durability, boot: u64) -> Self {
         Self {
             limits,
+            level,
+            boot,
             now: 0,
             messages: Vec::new(),
             fresh: 0,
-            epoch: BOOT << 32,
+            epoch: boot << 32,
             producers: BTreeMap::new(),
             ended: BTreeMap::new(),
             windows: BTreeMap::new(),
+            logged_low_waters: BTreeMap::new(),
+            before_seek: Ledger::default(),
             sessions: BTreeMap::new(),
             parked: Vec::new(),
             counts: Ledger::default(),
@@ -154,11 +170,10 @@ impl Model {
         Ledger {
             ready: count(|at| matches!(at, At::Ready | At::Waiting(_))),
             leased: count(|at| matches!(at, At::Leased(_))),
-            done: count(|at| matches!(at, At::Done(_))),
+            done: count(|at| matches!(at, At::Done(_))) + self.before_seek.done,
             dead: count(|at| *at == At::Dead),
-            popped: count(|at| *at == At::Popped),
-            // A requeued letter has a new place, so its old one is no loss.
-            discarded: count(|at| *at == At::Discarded) - self.counts.requeued,
+            popped: count(|at| *at == At::Popped) + self.before_seek.popped,
+            discarded: count(|at| *at == At::Discarded) + self.before_seek.discarded,
             ..self.counts
         }
     }
@@ -233,20 +248,25 @@ impl Model {
     fn open(&mut self, token: u64, producer: u128, nonce: u64, from: u64) {
         let live = self.producers.len() as u64;
         let expected = match self.producers.get_mut(&producer) {
-            Some(known) if known.nonces.last() == Some(&nonce) => {
+            Some(known) if known.nonces.last() == Some(&nonce) && known.epoch > 0 => {
                 if from > known.next {
-                    known.next = from;
+                    (known.next, known.logged) = (from, from);
                     known.held.clear();
                 }
                 Expected::Opened(known.epoch, known.next)
             }
-            Some(known) if known.nonces.contains(&nonce) => Expected::Fenced(known.epoch),
+            Some(known) if known.nonces.iter().rev().skip(1).any(|older| *older == nonce) => {
+                Expected::Fenced(known.epoch)
+            }
             Some(known) => {
                 self.epoch += 1;
                 known.held.clear();
-                known.nonces.push(nonce);
+                if known.nonces.last() != Some(&nonce) {
+                    known.nonces.push(nonce);
+                }
                 known.epoch = self.epoch;
                 known.next = known.next.max(from);
+                known.logged = known.next;
                 Expected::Opened(known.epoch, known.next)
             }
             None if self.ended.get(&producer).is_some_and(|ended| ended.2.contains(&nonce)) => Expected::Fenced(0),
@@ -258,8 +278,10 @@ impl Model {
                 self.epoch += 1;
                 let mut nonces = self.ended.remove(&producer).map(|ended| ended.2).unwrap_or_default();
                 nonces.push(nonce);
-                self.producers
-                    .insert(producer, Producer { epoch: self.epoch, next: from, nonces, ..Producer::default() });
+                self.producers.insert(
+                    producer,
+                    Producer { epoch: self.epoch, next: from, logged: from, nonces, ..Producer::default() },
+                );
                 Expected::Opened(self.epoch, from)
             }
         };
@@ -274,7 +296,7 @@ impl Model {
 
     fn end(&mut self, token: u64, producer: u128, epoch: u64, sequence: u64) {
         let expected = match self.producers.get(&producer) {
-            Some(known) if known.epoch != epoch => Expected::Fenced(known.epoch),
+            Some(known) if known.epoch != epoch || epoch == 0 => Expected::Fenced(known.epoch),
             Some(known) if known.next < sequence => Expected::Stored(known.next),
             Some(_) => {
                 let known = self.producers.remove(&producer).unwrap();
@@ -290,7 +312,9 @@ impl Model {
     }
 
     fn enq(&mut self, token: u64, batch: Batch) {
-        let Some(known) = self.producers.get_mut(&batch.producer).filter(|known| known.epoch == batch.epoch) else {
+        let Some(known) =
+            self.producers.get_mut(&batch.producer).filter(|known| known.epoch == batch.epoch && known.epoch > 0)
+        else {
             let epoch = self.producers.get(&batch.producer).map_or(0, |known| known.epoch);
             return self.expect(token, Expected::Fenced(epoch));
         };
@@ -358,12 +382,77 @@ impl Model {
             return false;
         }
         self.counts.duplicates += skip as u64;
+        let known = self.producers.get_mut(&batch.producer).unwrap();
+        known.next = end;
+        if !frames.is_empty() {
+            known.logged = end;
+            if let Some(derived) = &batch.derived {
+                self.logged_low_waters.insert(derived.node, self.windows[&derived.node].0);
+            }
+        }
         if let Some(derived) = &batch.derived {
             self.counts.duplicate_ids += (ids.len() - frames.len()) as u64;
             self.windows.entry(derived.node).or_default().1.extend(ids);
         }
-        self.producers.get_mut(&batch.producer).unwrap().next = end;
         true
+    }
+
+    /// The log has a snapshot of all that is known now.
+    fn note_snapshot(&mut self) {
+        self.producers.values_mut().for_each(|known| known.logged = known.next);
+        self.logged_low_waters = self.windows.iter().map(|(node, window)| (*node, window.0)).collect();
+    }
+
+    /// The server is started anew from its log.
+    fn restart(&mut self, boot: u64) {
+        self.counts = Ledger {
+            accepted: self.counts.accepted,
+            requeued: self.counts.requeued,
+            replayed: self.counts.replayed,
+            ..Ledger::default()
+        };
+        for known in self.producers.values_mut() {
+            (known.epoch, known.next) = (0, known.logged);
+            known.held.clear();
+        }
+        for (node, window) in &mut self.windows {
+            window.0 = self.logged_low_waters.get(node).copied().unwrap_or_default();
+        }
+        self.epoch = boot << 32;
+        self.forget_consumers(boot);
+    }
+
+    fn forget_consumers(&mut self, boot: u64) {
+        self.boot = boot;
+        self.sessions.clear();
+        self.parked.clear();
+        for message in &mut self.messages {
+            match message.at {
+                At::Leased(_) | At::Waiting(_) => message.at = At::Ready,
+                At::Done(_) => message.at = At::Done(0), // whose attempt it was is forgotten
+                _ => {}
+            }
+        }
+    }
+
+    fn seek(&mut self, token: u64, to: u64) {
+        self.forget_consumers(self.boot + 1);
+        self.fresh = self.fresh.min(usize::try_from(to).unwrap());
+        let (mut again, mut dead) = (0, 0);
+        for message in self.messages.iter_mut().skip(self.fresh) {
+            again += u64::from(message.is_closed() && message.at != At::Dead);
+            match message.at {
+                At::Done(_) => self.before_seek.done += 1,
+                At::Popped => self.before_seek.popped += 1,
+                At::Discarded => self.before_seek.discarded += 1,
+                At::Dead => dead += 1,
+                At::Ready | At::Waiting(_) | At::Leased(_) | At::Requeued => {}
+            }
+            (message.at, message.attempts, message.failures) = (At::Ready, 0, 0);
+        }
+        self.counts.accepted += again;
+        self.counts.replayed += again + dead;
+        self.expect(token, Expected::Done(Vec::new(), (self.messages.len() - self.fresh) as u64));
     }
 
     fn finish(&mut self, list: &[Named]) -> Vec<u8> {
@@ -379,7 +468,7 @@ impl Model {
 
     fn finish_one(&mut self, named: &Named) -> u8 {
         let Lease { boot, first, count, attempt } = named.lease;
-        if boot != BOOT || attempt == 0 {
+        if boot != self.boot || attempt == 0 {
             return b'x';
         }
         let parts: &[(u64, u64)] = if named.parts.is_empty() { &[(0, count - 1)] } else { &named.parts };
@@ -395,7 +484,7 @@ impl Model {
         let message = &mut self.messages[offset];
         match message.at {
             At::Done(by) => 2 * usize::from(by != attempt),
-            At::Dead | At::Discarded | At::Popped => 2,
+            At::Dead | At::Discarded | At::Popped | At::Requeued => 2,
             _ if message.attempts < attempt => 3,
             at => {
                 let late = message.attempts != attempt || !matches!(at, At::Leased(_));
@@ -411,7 +500,7 @@ impl Model {
         let offsets = first..(first + count).min(self.messages.len() as u64);
         let held = |offset: &usize| {
             let message = &self.messages[*offset];
-            boot == BOOT && message.attempts == attempt && matches!(message.at, At::Leased(_))
+            boot == self.boot && message.attempts == attempt && matches!(message.at, At::Leased(_))
         };
         offsets.map(|offset| usize::try_from(offset).unwrap()).filter(held).collect()
     }
@@ -511,7 +600,7 @@ impl Model {
                 self.push(&[frame], origin_us);
                 self.counts.requeued += 1;
             }
-            self.messages[offset].at = At::Discarded;
+            self.messages[offset].at = if what == DeadDo::Requeue { At::Requeued } else { At::Discarded };
             count += 1;
         }
         self.expect(token, Expected::Done(Vec::new(), count));
@@ -522,7 +611,7 @@ impl Model {
         let Lease { boot, first, count, attempt } = msg.lease;
         let range = usize::try_from(first).unwrap()..usize::try_from(first + count).unwrap();
         let messages = &self.messages[range.clone()];
-        assert!(boot == BOOT && count >= 1);
+        assert!(boot == self.boot && count >= 1);
         assert_eq!(msg.frames, messages.iter().flat_map(|message| message.frame.clone()).collect::<Vec<_>>());
         assert_eq!((msg.origin_us, msg.low_water), (messages[0].origin_us, self.low_water()));
         assert_eq!((msg.delivery, msg.finished), (request.delivery, &request.letters[..]));
@@ -562,7 +651,7 @@ impl Model {
             None => self.expected.remove(&token).unwrap_or_else(|| panic!("unasked: {token} {answer:?}")),
         };
         let letters = request.as_ref().map(|request| request.letters.clone()).unwrap_or_default();
-        let (credit, level) = (self.credit(), Durability::Memory);
+        let (credit, level) = (self.credit(), self.level);
         let expected = match &expected {
             Expected::Opened(epoch, sequence) => Answer::Opened { epoch: *epoch, sequence: *sequence, level, credit },
             Expected::Stored(sequence) => Answer::Stored { sequence: *sequence, level, credit },
@@ -635,6 +724,10 @@ enum Step {
     Touch(Which, u64),
     Dead(DeadDo, u64, u64),
     Pass(u64),
+    /// Of a server with a log only.
+    Seek(u64),
+    /// Likewise.
+    Restart,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -672,6 +765,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (which(), 0_u64..600).prop_map(|(which, ms)| Step::Touch(which, ms)),
         1 => (what, 0_u64..20, 0_u64..4).prop_map(|(what, from, max)| Step::Dead(what, from, max)),
         5 => (0_u64..300).prop_map(Step::Pass),
+        1 => (0_u64..60).prop_map(Step::Seek),
+        1 => Just(Step::Restart),
     ];
     vec(step, 1..120)
 }
@@ -680,15 +775,51 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Trial {
     server: Server,
     model: Model,
+    log: Option<(FakeDisk, wal::Log)>,
+    fault: Option<Fault>,
     token: u64,
     leases: Vec<Lease>,
     last_delivery: BTreeMap<u64, u64>,
 }
 
 impl Trial {
-    fn new(limits: ServerLimits, fault: Option<Fault>) -> Self {
-        let server = Server::with_fault(NODE, BOOT, limits, fault);
-        Self { server, model: Model::new(limits), token: 0, leases: Vec::new(), last_delivery: BTreeMap::new() }
+    fn new(limits: ServerLimits, fault: Option<Fault>, with_log: bool) -> Self {
+        let (server, log, level) = if with_log {
+            let disk = FakeDisk::new();
+            let (server, log) = recover(&disk, limits, fault, 0);
+            (server, Some((disk, log)), Durability::Disk)
+        } else {
+            (Server::with_fault(NODE, BOOT, limits, fault), None, Durability::Memory)
+        };
+        let model = Model::new(limits, level, server.boot());
+        let mut trial =
+            Self { server, model, log, fault, token: 0, leases: Vec::new(), last_delivery: BTreeMap::new() };
+        trial.commit();
+        trial
+    }
+
+    /// Lets the log write and read all that is to be.
+    fn commit(&mut self) {
+        let Some((_, log)) = &mut self.log else { return };
+        let since_start = Duration::from_millis(self.model.now);
+        let now = Now { since_start, since_epoch: since_start };
+        while let Some(commit) = self.server.poll_commit(now) {
+            if commit.snapshot.is_some() {
+                self.model.note_snapshot();
+            }
+            let committed = log.commit(commit).unwrap();
+            self.server.handle_committed(now, committed).unwrap();
+        }
+    }
+
+    fn restart(&mut self) {
+        let Some((disk, log)) = self.log.take() else { return };
+        drop(log);
+        let disk = disk.kill();
+        let (server, log) = recover(&disk, self.model.limits, self.fault, self.model.now * 1_000);
+        self.model.restart(server.boot());
+        (self.server, self.log) = (server, Some((disk, log)));
+        self.commit();
     }
 
     fn now(&self) -> Now {
@@ -711,7 +842,7 @@ impl Trial {
     }
 
     fn named(&self, which: &Which) -> Named {
-        let mut lease = Lease { boot: BOOT, first: 0, count: 3, attempt: 1 };
+        let mut lease = Lease { boot: self.model.boot, first: 0, count: 3, attempt: 1 };
         if !self.leases.is_empty() {
             lease = *which.of.get(&self.leases);
         }
@@ -780,6 +911,14 @@ impl Trial {
                 self.model.pass(ms);
                 self.server.handle_timeout(self.now());
             }
+            Step::Seek(to) => {
+                if self.log.is_some() {
+                    let to = to.min(self.model.messages.len() as u64);
+                    self.ask(&Ask::Seek { to: Place::Offset(to) });
+                    self.model.seek(token, to);
+                }
+            }
+            Step::Restart => self.restart(),
         }
         self.compare();
     }
@@ -844,10 +983,12 @@ impl Trial {
 
     fn compare(&mut self) {
         let mut out = Vec::new();
+        self.commit();
         while self.server.poll_answer(self.now(), &mut out).is_some() {
             let (token, answer) = Answer::parse(frame::only(&out).unwrap()).unwrap();
             self.leases.extend(self.model.hear(token, &answer));
             out.clear();
+            self.commit();
         }
         assert!(self.model.expected.is_empty(), "unanswered: {:?}", self.model.expected);
         assert!(self.model.parked.is_empty() || self.model.first().is_none(), "someone waits for what is there");
@@ -891,6 +1032,15 @@ impl Trial {
     }
 }
 
+/// A server as its log on this disk tells. Its segments are so small that snapshots are taken now and then.
+fn recover(disk: &FakeDisk, limits: ServerLimits, fault: Option<Fault>, now_us: u64) -> (Server, wal::Log) {
+    let options = wal::Options { segment_bytes: 32 << 10, node_if_new: NODE, ..wal::Options::default() };
+    let mut recovery = Recovery::new(limits, Durability::Disk, fault);
+    let mut replay = |entry: wal::Entry<'_>| recovery.replay(&entry).map_err(|error| error.to_string());
+    let (log, opened) = wal::Log::open(Box::new(disk.clone()), options, now_us, &mut replay, &mut |_, _| {}).unwrap();
+    (recovery.finish(1, &opened), log)
+}
+
 fn written(list: &[Named]) -> String {
     let mut text = String::new();
     for Named { lease: Lease { boot, first, count, attempt }, parts } in list {
@@ -904,12 +1054,12 @@ fn written(list: &[Named]) -> String {
 }
 
 /// Lets server and model go through random requests; gives how often each count of the ledger went up.
-fn agree(fault: Option<Fault>, config: Config) -> Result<BTreeMap<&'static str, u64>, String> {
+fn agree(fault: Option<Fault>, with_log: bool, config: Config) -> Result<BTreeMap<&'static str, u64>, String> {
     let bytes_max = prop_oneof![Just(1_u64 << 30), 500_u64..100_000];
     let reached = RefCell::new(BTreeMap::new());
     let run = TestRunner::new(config).run(&(steps(), 1_u64..60, bytes_max), |(steps, messages_max, bytes_max)| {
         let limits = ServerLimits { messages_max, bytes_max, producers_max: 3, ..ServerLimits::default() };
-        let mut trial = Trial::new(limits, fault);
+        let mut trial = Trial::new(limits, fault, with_log);
         for step in steps {
             trial.step(step);
         }
@@ -926,12 +1076,31 @@ fn agree(fault: Option<Fault>, config: Config) -> Result<BTreeMap<&'static str, 
 #[test]
 fn server_and_model_agree() {
     // So many that each count goes up in some of them.
-    let reached = agree(None, Config { cases: 1_000, failure_persistence: None, ..Config::default() }).unwrap();
+    let reached = agree(None, false, Config { cases: 1_000, failure_persistence: None, ..Config::default() }).unwrap();
     for (name, count) in reached {
-        let without_log = ["refused_disk_full", "replayed", "lost_in_log"];
-        let is_rare = ["refused_ids", "held_dropped", "refused_parked", "malformed", "windows_forgotten"];
-        let is_out_of_reach = [&without_log[..], &is_rare].concat();
+        let with_log = ["refused_disk_full", "replayed", "lost_in_log"];
+        let is_out_of_reach = [&with_log[..], &RARE].concat();
         assert_eq!(count == 0, is_out_of_reach.contains(&name), "{name} went up {count} times");
+    }
+}
+
+#[test]
+fn server_and_model_agree_across_restarts_from_the_log() {
+    let reached = agree(None, true, Config { cases: 300, failure_persistence: None, ..Config::default() }).unwrap();
+    for (name, count) in reached {
+        let is_out_of_reach = RARE.contains(&name) || ["refused_disk_full", "lost_in_log"].contains(&name);
+        assert_eq!(count == 0, is_out_of_reach, "{name} went up {count} times");
+    }
+}
+
+/// Counts that a few steps do not reach.
+const RARE: [&str; 5] = ["refused_ids", "held_dropped", "refused_parked", "malformed", "windows_forgotten"];
+
+#[test]
+fn what_a_restart_must_not_forget_is_noticed() {
+    for fault in [Fault::ForgetsIds, Fault::ForgetsProducers, Fault::SameBoot] {
+        let config = Config { cases: 2_000, max_shrink_iters: 0, failure_persistence: None, ..Config::default() };
+        assert!(agree(Some(fault), true, config).is_err(), "{fault:?}");
     }
 }
 
@@ -947,6 +1116,6 @@ fn every_planted_fault_is_noticed() {
         Fault::LeasesTakeRoom,
     ] {
         let config = Config { cases: 3_000, max_shrink_iters: 0, failure_persistence: None, ..Config::default() };
-        assert!(agree(Some(fault), config).is_err(), "{fault:?}");
+        assert!(agree(Some(fault), false, config).is_err(), "{fault:?}");
     }
 }

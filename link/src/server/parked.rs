@@ -24,6 +24,8 @@ pub(crate) struct Waiting {
     pub(crate) lease: Duration,
     /// What became of the finishes that came with it.
     pub(crate) letters: Vec<u8>,
+    /// The place in the journal that says so.
+    pub(crate) gate: u64,
 }
 
 /// All requests that wait.
@@ -126,6 +128,7 @@ mod tests {
             bytes_max: 1,
             lease: MS(1),
             letters: Vec::new(),
+            gate: 0,
         }
     }
 
