@@ -234,7 +234,9 @@ impl Disk for FakeDisk {
         let from = usize::try_from(at).unwrap_or(usize::MAX).min(file.content.len());
         let there = file.content.get(from..).unwrap_or_default();
         let read = there.len().min(into.len());
-        into.iter_mut().zip(there).for_each(|(to, from)| *to = *from);
+        if let (Some(into), Some(there)) = (into.get_mut(..read), there.get(..read)) {
+            into.copy_from_slice(there);
+        }
         Ok(read)
     }
 
@@ -243,7 +245,8 @@ impl Disk for FakeDisk {
     }
 
     fn write_at(&mut self, name: &str, at: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        let bytes = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
+        let bytes = parts.concat();
         self.apply(Operation::Write(name.to_owned(), at, bytes))
     }
 

@@ -33,6 +33,8 @@ pub(crate) struct Blocks {
     /// A part of the file, and where it begins.
     buffer: Vec<u8>,
     buffer_place: u64,
+    /// How much of the buffer is the file's.
+    filled: usize,
     /// The lowest boot that may come.
     boot: u32,
     /// The checksum that the next block must name as the one before it, unless what came before is not known.
@@ -47,7 +49,7 @@ impl Blocks {
     pub(crate) fn new(node: u64, base: u64, end: u64, boot: u32) -> Self {
         let limit = end.saturating_sub(base);
         let (name, buffer) = (files::segment(base), Vec::new());
-        Self { node, name, base, place: 0, limit, buffer, buffer_place: 0, boot, before: None, offset: None }
+        Self { node, name, base, place: 0, limit, buffer, buffer_place: 0, filled: 0, boot, before: None, offset: None }
     }
 
     /// Begins at a block in the middle, not knowing what comes before it.
@@ -163,35 +165,37 @@ impl Blocks {
     /// `length` bytes from here on, or what the file still has of them.
     fn bytes(&mut self, disk: &mut dyn Disk, length: usize) -> io::Result<&[u8]> {
         let start = self.place.checked_sub(self.buffer_place).and_then(|skipped| usize::try_from(skipped).ok());
-        let there = start.filter(|start| self.buffer.len().saturating_sub(*start) >= length);
+        let there = start.filter(|start| self.filled.saturating_sub(*start) >= length);
         if there.is_none() {
             self.fill(disk, start, length)?;
         }
         let start = there.unwrap_or(0);
-        let end = start.saturating_add(length).min(self.buffer.len());
+        let end = start.saturating_add(length).min(self.filled);
         Ok(self.buffer.get(start..end).unwrap_or_default())
     }
 
     /// Makes the buffer begin here, with `length` bytes at least if the file has them.
     fn fill(&mut self, disk: &mut dyn Disk, start: Option<usize>, length: usize) -> io::Result<()> {
-        let kept = match start {
-            Some(start) if start < self.buffer.len() => {
-                self.buffer.drain(..start);
-                self.buffer.len()
-            }
-            _ => 0,
-        };
+        let start = start.unwrap_or(self.filled).min(self.filled);
+        let kept = self.filled - start;
         let left = usize::try_from(self.limit.saturating_sub(self.place)).unwrap_or(usize::MAX);
-        let wanted = length.max(READ_BYTES).min(left.max(length));
-        // Only what is new is cleared: most of it is overwritten at once.
-        self.buffer.resize(wanted.max(kept), 0);
+        let wanted = length.max(READ_BYTES.min(left));
+        if self.buffer.len() < wanted {
+            // Zeros from the system: what is overwritten at once is not worth clearing.
+            let mut buffer = vec![0; wanted];
+            if let (Some(to), Some(from)) = (buffer.get_mut(..kept), self.buffer.get(start..self.filled)) {
+                to.copy_from_slice(from);
+            }
+            self.buffer = buffer;
+        } else {
+            self.buffer.copy_within(start..self.filled, 0);
+        }
         let at = self.place.saturating_add(kept as u64);
-        let read = match self.buffer.get_mut(kept..) {
-            Some(into) if !into.is_empty() => disk.read_at(&self.name, at, into)?,
-            _ => 0,
-        };
-        self.buffer.truncate(kept.saturating_add(read));
+        self.filled = kept;
         self.buffer_place = self.place;
+        if let Some(into) = self.buffer.get_mut(kept..wanted) {
+            self.filled += disk.read_at(&self.name, at, into)?.min(into.len());
+        }
         Ok(())
     }
 }

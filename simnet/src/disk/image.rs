@@ -219,6 +219,8 @@ impl Change {
                     place.copy_from_slice(bytes);
                 }
             }
+            // Zeros from the system cost nothing.
+            Self::Allocate(len) if content.is_empty() => *content = vec![0; *len],
             Self::Allocate(len) if content.len() < *len => content.resize(*len, 0),
             Self::Allocate(_) => {}
             Self::SetLen(len) => content.resize(*len, 0),

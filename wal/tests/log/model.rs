@@ -110,11 +110,12 @@ pub(crate) fn commit(log: &mut Log, from: u64, to: u64, with_snapshot: bool) -> 
 }
 
 /// What a life of the log promised when: after so many operations of the disk, that so many records are safe, and how many
-/// had been asked for.
+/// had been written and asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Promise {
     pub(crate) operations: u64,
     pub(crate) safe: u64,
+    pub(crate) written: u64,
     pub(crate) asked: u64,
 }
 
@@ -126,19 +127,19 @@ pub(crate) fn live(disk: &FakeDisk, seed: u64, options: Options) -> Vec<Promise>
     let mut count = seen.count;
     // What was handed out was made safe; and the disk has been looked at before.
     let mut safe = count;
-    let mut promises = vec![Promise { operations, safe, asked: count }];
+    let mut promises = vec![Promise { operations, safe, written: count, asked: count }];
     let mut wants_snapshot = false;
     for _ in 0..4 + chance.below(8) {
         let to = count + chance.below(12);
         // Asked for from here on: a part of it may be there.
-        promises.push(Promise { operations: disk.counts().operations, safe, asked: to });
+        promises.push(Promise { operations: disk.counts().operations, safe, written: count, asked: to });
         let committed = commit(&mut log, count, to, wants_snapshot || chance.below(12) == 0).unwrap();
         wants_snapshot = committed.wants_snapshot;
         count = to;
         if options.level == Level::Disk || committed.snapshot_taken {
             safe = count;
         }
-        promises.push(Promise { operations: disk.counts().operations, safe, asked: count });
+        promises.push(Promise { operations: disk.counts().operations, safe, written: count, asked: count });
     }
     promises
 }
