@@ -412,8 +412,11 @@ impl Producer {
             return self.go_back();
         }
         if !is_known {
+            // A peer that has restarted and kept its messages is still the one that has them.
+            if self.peer_node() != Some(welcome.node) {
+                self.peer_first = self.confirmed;
+            }
             self.peer = Some(welcome);
-            self.peer_first = self.confirmed;
             self.epoch = None;
         }
         self.stage = Stage::Opening { from: self.tokens.next(), ask_at: now, asked: 0 };

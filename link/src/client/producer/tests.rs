@@ -476,6 +476,25 @@ fn a_peer_that_kept_its_memory_says_what_it_has() {
 }
 
 #[test]
+fn counts_go_on_with_a_node_that_restarts_and_begin_anew_with_another() {
+    let mut edge = Edge::open();
+    edge.push(130);
+    let sent = edge.sent();
+    edge.stored(sent[0].0, 64);
+    assert_eq!(edge.producer.peer_counts(), PeerCounts { sent: 130, confirmed: 64 });
+    edge.answer(sent[1].0, &Answer::Fenced { epoch: 0 });
+    edge.welcome(Welcome { boot: 2, ..WELCOME });
+    edge.opened(3, 100, 1_000);
+    assert_eq!(edge.producer.peer_counts().confirmed, 100);
+    let sent = edge.sent();
+    edge.answer(sent[0].0, &Answer::Fenced { epoch: 0 });
+    edge.welcome(Welcome { node: 0xb, boot: 1, ..WELCOME });
+    edge.opened(1, 100, 1_000);
+    edge.sent();
+    assert_eq!(edge.producer.peer_counts(), PeerCounts { sent: 30, confirmed: 0 });
+}
+
+#[test]
 fn an_end_that_was_forgotten_was_an_end() {
     let mut edge = Edge::open();
     edge.producer.end();
