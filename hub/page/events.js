@@ -3,7 +3,7 @@
 import { byId, h } from './dom.js';
 import { when } from './format.js';
 
-const MARKS = { came: '+', back: '+', silent: '◌', restarted: '↻', drops: '▼', dead: '✖', full: '‖', unaccounted: '✖' };
+const MARKS = { came: '+', back: '+', silent: '◌', restarted: '↻', rewound: '⇤', drops: '▼', dead: '✖', full: '‖', unaccounted: '✖' };
 const mark = (kind) => Object.entries(MARKS).find(([word]) => String(kind).includes(word))?.[1] ?? '·';
 
 /** The list; `choose(id)` when the node of an event is chosen. */

@@ -16,7 +16,7 @@ pub struct Event {
     pub at: f64,
     /// Which node.
     pub node: Option<String>,
-    /// `came`, `silent`, `back`, `restarted`, `drops_began`, `drops_ended`, `dead`, `full_began`, `full_ended`,
+    /// `came`, `silent`, `back`, `restarted`, `rewound`, `drops_began`, `drops_ended`, `dead`, `full_began`, `full_ended`,
     /// `unaccounted`, `twin`, `forgotten` or `refused`.
     pub kind: String,
     /// In words.

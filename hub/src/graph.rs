@@ -181,7 +181,7 @@ pub(crate) struct Missing {
     pub lost: u64,
     /// Here, and from none of the nodes that report; `None` while it is not known.
     pub elsewhere: Option<u64>,
-    /// Of clients that are older than this life of the server: what they had confirmed before, by name and index.
+    /// Of clients that are older than this life of the server's messages: what they had confirmed before, by name and index.
     pub bases: Vec<((String, u64), u64)>,
 }
 
@@ -206,7 +206,8 @@ pub(crate) fn balance(nodes: &Nodes) -> Vec<(String, Missing)> {
 fn missing(server: &Node, clients: &[(&String, &Node, &EdgeReport)]) -> Option<Missing> {
     // A sink's link counts apart from its bare socket.
     let name = if server.kind() == "sink" { "batched" } else { "accepted" };
-    let accepted = *server.ours.as_ref()?.ledger.get(name)?;
+    // What a rewind delivers again is counted again, and was sent once.
+    let accepted = server.ours.as_ref()?.ledger.get(name)?.saturating_sub(server.counter("replayed"));
     // A message that was sent again is confirmed once, and so is its duplicate; a derived id that came before is confirmed to
     // each worker that sends it.
     let came = accepted + server.counter("duplicate_ids");
@@ -228,8 +229,8 @@ fn missing(server: &Node, clients: &[(&String, &Node, &EdgeReport)]) -> Option<M
             Some(base) => *base,
             None => {
                 // A client that is younger than the server told it everything in this life.
-                let is_younger = client.began >= server.began && client.restarts == 0;
-                let base = if is_younger { Some(0) } else { samples.confirmed_after(server.began) };
+                let is_younger = client.began >= server.life_began && client.restarts == 0;
+                let base = if is_younger { Some(0) } else { samples.confirmed_after(server.life_began) };
                 let Some(base) = base else { continue };
                 missing.bases.push((key, base));
                 base

@@ -161,12 +161,7 @@ impl Hub {
             return false;
         }
         let node = self.nodes.entry(id.clone()).or_default();
-        let restarts = node.restarts;
-        let news = node.take(now, posted);
-        if node.restarts > restarts {
-            node.bases.clear();
-        }
-        for (kind, text) in news {
+        for (kind, text) in node.take(now, posted) {
             self.events.note(now, Some(&id), kind, text);
         }
         true
@@ -253,6 +248,7 @@ impl Hub {
 
     /// Puts back what was written down of a node. One beyond the most that are kept is forgotten.
     pub fn restore(&mut self, id: String, kept: Kept, rings: [Vec<Slot>; 3]) {
+        let began = kept.ours.as_ref().map_or(0.0, |ours| kept.t1 - ours.uptime_s);
         let mut node = Node {
             func: kept.func,
             first_seen: kept.first_seen,
@@ -261,7 +257,8 @@ impl Hub {
             last_second: rings.first().and_then(|ring| ring.last()).map_or(0, |slot| slot.tick),
             period: kept.period,
             restarts: kept.restarts,
-            began: kept.ours.as_ref().map_or(0.0, |ours| kept.t1 - ours.uptime_s),
+            began,
+            life_began: began,
             tells_in: kept.ours.is_some(),
             ours: kept.ours,
             ..Node::default()

@@ -10,6 +10,7 @@ mod node;
 mod post;
 mod prometheus;
 mod rings;
+mod samples;
 mod series;
 mod state;
 

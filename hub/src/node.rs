@@ -1,10 +1,11 @@
 //! One node: its last report, its history, and what changed since the report before.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use crate::{
-    post::{Direction, EdgeReport, Ours, Posted, Share},
+    post::{Direction, Ours, Posted, Share},
     rings::{Gauged, Rings},
+    samples::Samples,
 };
 
 /// Names of a ledger that tell of messages or datagrams thrown away.
@@ -55,8 +56,6 @@ pub(crate) const SILENT_PERIODS: f64 = 2.5;
 const RISING_SECONDS: f64 = 10.0;
 /// How many seconds without messages one report fills at most: periods are of ten minutes at most.
 const SILENT_SECONDS_MAX: f64 = 700.0;
-/// How many reports of an edge are remembered for the balance.
-const SAMPLES_MAX: usize = 32;
 
 /// What a node is, as its reports tell.
 #[derive(Debug, Default)]
@@ -103,6 +102,9 @@ pub(crate) struct Node {
     pub unbalanced: u64,
     /// How much of the clients' counts belongs to an earlier life of this server.
     pub bases: BTreeMap<(String, u64), u64>,
+    /// When the server began whose messages it has, by its own clock: a queue that keeps them on a disk lives through
+    /// restarts.
+    pub life_began: f64,
     /// When its process began, by its own clock.
     pub began: f64,
 }
@@ -114,59 +116,6 @@ pub(crate) struct Rise {
     pub from: u64,
     /// When it rose last, in seconds since the epoch.
     pub last: f64,
-}
-
-/// The counts of one edge over time; those of the client's earlier lives are added.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Samples {
-    /// What earlier lives of the client had counted when they were heard last.
-    retired: (u64, u64),
-    /// Which server the counts are of: at another one they begin anew.
-    server: Option<String>,
-    /// `(t1, sent, confirmed)`, or taken and finished, the oldest first.
-    pub ring: VecDeque<(f64, u64, u64)>,
-}
-
-impl Samples {
-    fn push(&mut self, at: f64, edge: &EdgeReport, has_restarted: bool) {
-        let (sent, confirmed) = match edge.dir {
-            Direction::Out => (edge.sent, edge.confirmed.unwrap_or(0)),
-            Direction::In => (edge.taken, edge.finished.unwrap_or(0)),
-        };
-        if edge.node.is_some() && edge.node != self.server {
-            *self = Self { server: edge.node.clone(), ..Self::default() };
-        }
-        if has_restarted && let Some((_, sent, confirmed)) = self.ring.back() {
-            self.retired = (*sent, *confirmed);
-        }
-        if self.ring.back().is_some_and(|(last, ..)| *last >= at) {
-            self.ring.clear();
-        }
-        if self.ring.len() == SAMPLES_MAX {
-            self.ring.pop_front();
-        }
-        self.ring.push_back((at, self.retired.0.saturating_add(sent), self.retired.1.saturating_add(confirmed)));
-    }
-
-    /// What was confirmed at a time: the last count that is not from later.
-    pub(crate) fn confirmed_at(&self, at: f64) -> Option<u64> {
-        self.ring.iter().rev().find(|(then, ..)| *then <= at).map(|(.., confirmed)| *confirmed)
-    }
-
-    /// The first count of what was sent that is not from earlier.
-    pub(crate) fn sent_after(&self, at: f64) -> Option<u64> {
-        self.ring.iter().find(|(then, ..)| *then >= at).map(|(_, sent, _)| *sent)
-    }
-
-    /// The first count of what was confirmed that is not from earlier.
-    pub(crate) fn confirmed_after(&self, at: f64) -> Option<u64> {
-        self.ring.iter().find(|(then, ..)| *then >= at).map(|(.., confirmed)| *confirmed)
-    }
-
-    /// What was sent at a time: the last count that is not from later.
-    pub(crate) fn sent_at(&self, at: f64) -> Option<u64> {
-        self.ring.iter().rev().find(|(then, ..)| *then <= at).map(|(_, sent, _)| *sent)
-    }
 }
 
 /// What a report tells beyond figures: kinds and words of events.
@@ -250,16 +199,21 @@ impl Node {
     /// `heard` is when the period of the report before ended.
     fn take_ours(&mut self, now: f64, heard: f64, ours: Ours, news: &mut News) {
         let began = self.t1 - ours.uptime_s;
-        let has_restarted = self.ours.as_ref().is_some_and(|before| {
-            // One that died young may have been as old at its last report as its successor at its first.
-            let is_younger = ours.uptime_s + 0.001 < before.uptime_s || began > heard + 0.001;
-            // A node may learn its id after its first report.
-            let is_other = before.node.is_some() && (ours.node != before.node || ours.boot != before.boot);
-            is_younger || is_other
-        });
+        // A node may learn its id after its first report.
+        let known = self.ours.as_ref().filter(|before| before.node.is_some());
+        let is_same = known.is_some_and(|before| ours.node == before.node);
+        // One that died young may have been as old at its last report as its successor at its first. Another boot of a
+        // process that went on is a rewind.
+        let is_younger = |before: &Ours| ours.uptime_s + 0.001 < before.uptime_s || began > heard + 0.001;
+        let has_restarted = known.is_some() && !is_same || self.ours.as_ref().is_some_and(is_younger);
         if has_restarted {
             self.restarts += 1;
             news.push(("restarted", format!("restarted, up since {:.0} s", ours.uptime_s)));
+        }
+        // The same node has the same messages.
+        if self.ours.is_none() || has_restarted && !is_same {
+            self.life_began = began;
+            self.bases.clear();
         }
         self.began = began;
         for edge in &ours.edges {
@@ -267,7 +221,12 @@ impl Node {
         }
         let kept: Vec<_> = ours.edges.iter().map(|edge| (edge.dir, edge.index)).collect();
         self.samples.retain(|key, _| kept.contains(key));
-        self.note_rises(now, &ours, has_restarted, news);
+        self.note_rises(now, &ours, (has_restarted, is_same), news);
+        let replayed = ours.ledger.get("replayed").copied().unwrap_or(0);
+        let again = replayed.saturating_sub(if is_same { self.counter("replayed") } else { replayed });
+        if again > 0 {
+            news.push(("rewound", format!("rewound: {again} messages are delivered again")));
+        }
         self.note_full(&ours, news);
         self.unbalanced = unbalanced(&ours.ledger);
         self.ours = Some(ours);
@@ -280,13 +239,15 @@ impl Node {
         self.rings.gauge(self.last_second, gauged);
     }
 
-    fn note_rises(&mut self, now: f64, ours: &Ours, has_restarted: bool, news: &mut News) {
+    fn note_rises(&mut self, now: f64, ours: &Ours, (has_restarted, is_same): (bool, bool), news: &mut News) {
         let Some(before) = &self.ours else { return };
         for (name, value) in &ours.ledger {
             if !(is_loss(name) || is_refusal(name) || name == "dead") {
                 continue;
             }
-            let was = if has_restarted { 0 } else { before.ledger.get(name).copied().unwrap_or(0) };
+            // Dead letters outlive a process whose messages do; what it refused and dropped is counted anew.
+            let begins_anew = has_restarted && !(is_same && name == "dead");
+            let was = if begins_anew { 0 } else { before.ledger.get(name).copied().unwrap_or(0) };
             if *value <= was {
                 continue;
             }

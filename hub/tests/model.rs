@@ -191,6 +191,61 @@ fn counts_at_another_server_begin_anew() {
     assert_eq!(bench.state().health.unaccounted, 5);
 }
 
+/// A queue with a log: its counts go on from boot to boot, those of what it refused begin anew.
+fn durable(boot: u64, uptime: f64, accepted: u64, replayed: u64) -> Value {
+    json!({"kind": "queue", "func": "Messagequeue", "uptime_s": uptime, "address": "127.0.0.1:10000",
+        "node": "a", "boot": boot, "gauges": {"depth": 1},
+        "ledger": {"accepted": accepted, "ready": 1, "done": accepted - 8, "dead": 3, "popped": 4, "replayed": replayed,
+            "duplicate_ids": 5, "refused_messages_max": if boot == 1 { 7 } else { 0 }}})
+}
+
+#[test]
+fn a_queue_that_kept_its_messages_is_asked_for_all_of_them() {
+    // Clients that say whom they count for, and those of a peer that they take for one of 2016.
+    for names_node in [true, false] {
+        let feeder = |uptime: f64, confirmed: u64| {
+            let mut report = feeder(uptime, confirmed, confirmed);
+            if names_node {
+                report["edges"][0]["node"] = json!("a");
+            }
+            report
+        };
+        let mut bench = Bench::new();
+        bench.second(&[("F", feeder(1.0, 0)), ("Q", durable(1, 2.0, 8, 0))]);
+        bench.second(&[("F", feeder(2.0, 1_013)), ("Q", durable(1, 3.0, 1_008, 0))]);
+        for (boot, uptime) in [(2, 0.5), (2, 1.5), (3, 0.5), (3, 1.5)] {
+            bench.second(&[("F", feeder(bench.now - START + 1.0, 1_013)), ("Q", durable(boot, uptime, 1_008, 0))]);
+            let state = bench.state();
+            let queue = &state.nodes[1];
+            assert_eq!((state.health.unaccounted, queue.restarts), (0, boot - 1), "{names_node}");
+            assert_eq!((queue.elsewhere, queue.ledger["dead"]), (0, 3));
+        }
+        let restarted = ["came", "came", "restarted", "restarted"];
+        assert_eq!(bench.kinds(), restarted, "neither dead letters nor refusals are new");
+        bench.second(&[("F", feeder(9.0, 1_113)), ("Q", durable(3, 2.5, 1_098, 0))]);
+        assert_eq!(bench.state().health.unaccounted, 10, "what is missing is seen as before");
+    }
+}
+
+#[test]
+fn what_a_rewind_delivers_again_hides_no_loss() {
+    let feeder = |confirmed: u64| {
+        let mut report = feeder(1.0, confirmed, confirmed);
+        report["edges"][0]["node"] = json!("a");
+        report
+    };
+    let mut bench = Bench::new();
+    bench.second(&[("F", feeder(105)), ("Q", durable(1, 1.0, 100, 0))]);
+    bench.second(&[("F", feeder(105)), ("Q", durable(2, 2.0, 160, 60))]);
+    let state = bench.state();
+    assert_eq!((state.health.unaccounted, state.nodes[1].elsewhere, state.nodes[1].restarts), (0, 0, 0));
+    assert_eq!(bench.kinds(), ["came", "came", "rewound"]);
+    assert_eq!(bench.hub.events_since(2).0[0].text, "rewound: 60 messages are delivered again");
+    bench.second(&[("F", feeder(125)), ("Q", durable(3, 0.5, 170, 60))]);
+    assert_eq!(bench.state().health.unaccounted, 10);
+    assert_eq!(bench.kinds()[3..], ["restarted", "unaccounted"]);
+}
+
 #[test]
 fn a_client_that_began_anew_keeps_what_it_had_confirmed() {
     let mut bench = Bench::new();
