@@ -14,7 +14,8 @@ pub(crate) struct Args {
     /// Listen here; port 0 takes a free one, and the line `listening on HOST:PORT` on stderr tells which
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:10000")]
     pub(crate) address: Address,
-    /// Refuse further messages when there are so many (10k, 1.5M)
+    /// Refuse further messages when there are so many (10k, 1.5M); what workers put in finds room beside what is handed out,
+    /// up to twice as many in all
     #[arg(long, value_name = "COUNT", default_value = "10M")]
     pub(crate) messages_max: Count,
     /// Refuse further messages when they take so much room, each with 64 bytes of overhead (64MiB, 2GB)
