@@ -20,6 +20,6 @@ pub use client::{
 pub use get::{GetEdge, GetLimits};
 pub use put::{PutCounts, PutEdge, Window};
 pub use server::{
-    BadRecord, Fault, Flow, Full, Gauges, Intake, IntakeCounts, Ledger, LogDamaged, Popped, Recovery, Refused, Run,
-    Server, ServerLimits, Shelf, boot_in_memory, stat,
+    BadRecord, Fault, Field, Flow, Full, Gauges, Intake, IntakeCounts, Ledger, LogDamaged, Popped, RecordText,
+    Recovery, Refused, Run, Server, ServerLimits, Shelf, boot_in_memory, describe, stat,
 };

@@ -7,10 +7,14 @@ use runtime::{
     flags::{Bytes, Count, Logging, Reporting},
 };
 
+use crate::look::Look;
+
 /// A message queue over UDP: PUT appends a message, GET takes the oldest away, SIZE counts them.
 #[derive(Debug, clap::Parser)]
-#[command(version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
     /// Listen here; port 0 takes a free one, and the line `listening on HOST:PORT` on stderr tells which
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:10000")]
     pub(crate) address: Address,
@@ -29,6 +33,14 @@ pub(crate) struct Args {
     pub(crate) reporting: Reporting,
     #[command(flatten)]
     pub(crate) logging: Logging,
+}
+
+/// What else the program does.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Look into the log of a queue that does not run
+    #[command(subcommand)]
+    Log(Look),
 }
 
 /// How the queue outlives its process.
@@ -51,6 +63,9 @@ pub(crate) struct LogArgs {
     /// as `lost_in_log`
     #[arg(long, requires = "data")]
     pub(crate) salvage: bool,
+    /// The length of a segment of the log: short ones let a test see many of them
+    #[arg(long, value_name = "BYTES", default_value = "64MiB", requires = "data", hide = true)]
+    pub(crate) segment_bytes: Bytes,
 }
 
 /// What an answer waits for.
@@ -77,6 +92,7 @@ Examples:
   mq --metrics-address 127.0.0.1:5001 --stats-period 1  reports every second
   udp-client 127.0.0.1:10000 PUT:hello                  put a message
   udp-client 127.0.0.1:10000 GET                        take it away
+  mq log verify /var/lib/orders                         check the log of a queue that does not run
 
 Without --data messages are kept in memory and are gone when the node ends. A message too many is
 answered FULL, counted and logged. With --data, finished messages are kept for READ and SEEK (see

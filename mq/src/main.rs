@@ -1,9 +1,11 @@
 //! Starts a queue node.
 
 mod args;
+mod look;
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
+use clap::Parser as _;
 use machine::Transmit;
 use metrics::{Identity, LogOrder, Reports};
 use mq::{Limits, METRICS, Queue, Recovered, StartError, Stored};
@@ -11,7 +13,13 @@ use runtime::{Clock, Failure, Runs, UdpPort, World};
 use wal::{Directory, Keep, Level, Options};
 
 fn main() -> ExitCode {
-    runtime::run(serve)
+    let args = args::Args::parse();
+    match &args.command {
+        Some(args::Command::Log(what)) => {
+            look::look(what).map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
+        }
+        None => runtime::block_on(serve(args)),
+    }
 }
 
 async fn serve(args: args::Args) -> Result<(), Failure> {
@@ -55,6 +63,7 @@ fn recover(
         level,
         keep: Keep { bytes: flags.keep_bytes.0, age: flags.keep_age },
         salvage: flags.salvage,
+        segment_bytes: flags.segment_bytes.0,
         node_if_new: runtime::random_seed(),
         ..Options::default()
     };

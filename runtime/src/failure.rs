@@ -25,8 +25,9 @@ impl Failure {
         Self { message: message.into(), code: 74 }
     }
 
+    /// Says it on stderr, and gives the exit code.
     #[expect(clippy::print_stderr, reason = "the last word to the operator, whatever the log flags say")]
-    pub(crate) fn report(&self) -> ExitCode {
+    pub fn report(&self) -> ExitCode {
         if !self.message.is_empty() {
             eprintln!("error: {}", self.message);
         }

@@ -35,6 +35,9 @@ pub enum DirectoryError {
     /// It may not be written.
     #[error("no permission to write in {}: make it and its files this user's, or choose another directory", .0.display())]
     Permission(PathBuf),
+    /// It may not be read.
+    #[error("no permission to read {}: do it as the user whose queue this is", .0.display())]
+    Unreadable(PathBuf),
     /// Something else.
     #[error("cannot use {}: {error}", path.display())]
     Disk {
@@ -99,9 +102,32 @@ impl Directory {
         Ok(Self { path: path.to_owned(), files: HashMap::new(), writes: true, _lock: Some(lock) })
     }
 
-    /// Looks at a directory without taking it: for [`verify`](crate::verify). Writing fails.
-    pub fn look_at(path: &Path) -> Self {
-        Self { path: path.to_owned(), files: HashMap::new(), writes: false, _lock: None }
+    /// Looks at a directory that nobody writes to: for [`verify`](crate::verify). Writing fails, and nobody can take the
+    /// directory before this is dropped.
+    ///
+    /// # Errors
+    /// See [`DirectoryError`]. That it is not there is one.
+    pub fn look_at(path: &Path) -> Result<Self, DirectoryError> {
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::PermissionDenied => DirectoryError::Unreadable(path.to_owned()),
+            _ => DirectoryError::Disk { path: path.to_owned(), error },
+        };
+        if !fs::metadata(path).map_err(failed)?.is_dir() {
+            return Err(DirectoryError::NotADirectory(path.to_owned()));
+        }
+        let lock = match File::open(path.join(LOCK)) {
+            Ok(lock) => lock,
+            // A copy need not have one.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self { path: path.to_owned(), files: HashMap::new(), writes: false, _lock: None });
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(Self { path: path.to_owned(), files: HashMap::new(), writes: false, _lock: Some(lock) }),
+            Err(TryLockError::WouldBlock) => Err(DirectoryError::InUse(path.to_owned())),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
     }
 
     /// The file of this name, opened.

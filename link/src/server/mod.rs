@@ -11,6 +11,7 @@
 
 mod dead;
 mod derived;
+mod describe;
 mod faults;
 mod frames;
 mod intake;
@@ -39,6 +40,7 @@ use protocol::{
 };
 
 pub use self::{
+    describe::{Field, RecordText, describe},
     faults::Fault,
     frames::Run,
     intake::{Full, Intake, IntakeCounts, Shelf},
