@@ -230,7 +230,7 @@ impl Machine for Producing {
 /// What an end wakes up for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wakes {
-    /// Its own times. Answers are read then, as the producers of other queues do it.
+    /// Its own times. Answers are read after it has sent, as the producers of other queues do it.
     AtItsTimes,
     /// What comes.
     ForDatagrams,
@@ -259,22 +259,30 @@ fn drive(machine: &mut impl Machine, peer: SocketAddr, clock: Clock, wakes: Wake
             socket.send(&bytes)?;
             bytes.clear();
         }
-        let wait = machine.poll_timeout().map_or(SLEEP_MAX, |at| at.saturating_sub(clock.0.elapsed()));
-        let mut flags = RecvFlags::empty();
-        if wakes == Wakes::AtItsTimes && wait < SLEEP_MAX {
-            thread::sleep(wait);
-            flags = RecvFlags::DONTWAIT;
-        }
-        loop {
-            match rustix::net::recv(&socket, &mut place[..], flags) {
-                Ok((len, _)) => machine.handle_datagram(clock.now(), QUEUE, peer, place.get(..len).unwrap_or_default()),
-                Err(Errno::AGAIN) => break,
-                Err(error) => return Err(io::Error::from(error).into()),
+        let sleeps_until = machine.poll_timeout().filter(|at| *at < now.since_start + SLEEP_MAX);
+        match sleeps_until.filter(|_| wakes == Wakes::AtItsTimes) {
+            Some(at) => {
+                while take_one(machine, &socket, (peer, clock), RecvFlags::DONTWAIT, &mut place)? {}
+                thread::sleep(at.saturating_sub(clock.0.elapsed()));
             }
-            if flags.is_empty() {
-                break;
-            }
+            None => drop(take_one(machine, &socket, (peer, clock), RecvFlags::empty(), &mut place)?),
         }
     }
     Ok(())
+}
+
+/// Hands one datagram in, if one is here or comes while it waits for it; whether there was one.
+fn take_one(
+    machine: &mut impl Machine,
+    socket: &UdpSocket,
+    (peer, clock): (SocketAddr, Clock),
+    flags: RecvFlags,
+    place: &mut [u8],
+) -> Result<bool, Failed> {
+    match rustix::net::recv(socket, &mut *place, flags) {
+        Ok((len, _)) => machine.handle_datagram(clock.now(), QUEUE, peer, place.get(..len).unwrap_or_default()),
+        Err(Errno::AGAIN) => return Ok(false),
+        Err(error) => return Err(io::Error::from(error).into()),
+    }
+    Ok(true)
 }
