@@ -65,7 +65,6 @@ fn recover(
         salvage: flags.salvage,
         segment_bytes: flags.segment_bytes.0,
         node_if_new: runtime::random_seed(),
-        ..Options::default()
     };
     let stored = Stored { disk: Box::new(disk), options, machine_boot: runtime::machine_boot() };
     let mut said = clock.now().since_start;

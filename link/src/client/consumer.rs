@@ -37,8 +37,12 @@ const WAIT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_se
 /// So many requests may be out while the queue has more, whatever is lost: with less than a few, each loss is a silence.
 const WINDOW_MIN: usize = 4;
 
-/// How long a finish waits for a request to ride on, while the queue has more.
+/// How long a finish waits for a request to ride on, while the queue has more or messages come as quickly as that.
 const RIDE_WAIT: Duration = Duration::from_millis(1);
+
+/// So many requests wait at a queue whose messages come one by one and quickly: with one alone, a message that follows another
+/// closely waits at the queue until this one's consumer has asked again.
+const BRISK_WINDOW: usize = 2;
 
 /// A lease is touched after this part of its length, and no request waits longer.
 const TOUCHES_PER_LEASE: u32 = 3;
@@ -101,10 +105,14 @@ pub struct Consumer {
     holding: Holding,
     finishing: Finishing,
     old: OldInput,
-    /// How many deliveries may be asked for at once: many while the queue has more than it may send, one when it is idle.
+    /// How many deliveries may be asked for at once: many while the queue has more than it may send, two while messages come
+    /// quickly, one when it is idle.
     window: usize,
     /// Whether the last batch was as large as it might be.
     has_more: bool,
+    /// When the last batch came, and whether that was soon after the one before.
+    came_at: Option<Duration>,
+    is_brisk: bool,
     wait: Duration,
     /// Rounds of unanswered requests in a row.
     silences: u32,
@@ -135,6 +143,8 @@ impl Consumer {
             finishing: Finishing::default(),
             window: 1,
             has_more: false,
+            came_at: None,
+            is_brisk: false,
             wait: WAIT.0,
             silences: 0,
             heard_at: Duration::ZERO,
@@ -184,7 +194,7 @@ impl Consumer {
     }
 
     fn finish_at(&self, now: Now) -> Duration {
-        now.since_start + if self.has_more { RIDE_WAIT } else { Duration::ZERO }
+        now.since_start + if self.has_more || self.is_brisk { RIDE_WAIT } else { Duration::ZERO }
     }
 
     /// One message of a batch that is held goes to the dead letters. The reason is for people. What is not held or has no
@@ -405,6 +415,8 @@ impl Consumer {
     fn take(&mut self, now: Now, token: u64, batch: Batch) {
         self.counts.batches += 1;
         self.counts.messages += batch.count;
+        let came_before = self.came_at.replace(now.since_start);
+        self.is_brisk = came_before.is_some_and(|before| now.since_start < before + RIDE_WAIT);
         // At least half of what might have come: the queue has more.
         self.has_more = batch.count > self.plan.messages_max / 2 || batch.frames.len() > self.bytes_max() / 2;
         if self.has_more {
@@ -413,7 +425,7 @@ impl Consumer {
                 self.rtt.sample(now.since_start.saturating_sub(asked_at));
             }
         } else {
-            self.window = (self.window - 1).max(1);
+            self.window = (self.window - 1).max(if self.is_brisk { BRISK_WINDOW } else { 1 });
         }
         self.wait = WAIT.0;
         self.holding.push(batch.id, batch.lease, now.since_start);
@@ -431,6 +443,7 @@ impl Consumer {
         }
         self.window = 1;
         self.has_more = false;
+        self.is_brisk = false;
         if was_waited_for {
             self.wait = (self.wait * 2).min(WAIT.1);
         }

@@ -216,6 +216,7 @@ fn a_busy_edge_finishes_and_asks_in_one_datagram() {
         edge.consumer.finish(edge.now, n);
         edge.consumer.recycle(batch.frames);
         token = edge.sent_one(&format!("deq {} lo{} m4 wt20 f1.{}.1.1", n + 1, n + 1, n - 1));
+        edge.wait(1);
         edge.msg(token, n + 1, lease(n, 1), b"d");
         assert_eq!(edge.notices(), [Notice::Ended(n, Outcome::Finished)]);
     }
@@ -272,6 +273,7 @@ fn no_more_is_asked_for_than_may_be_held() {
     let mut edge = Edge::open();
     for n in 1..=4 {
         let token = edge.sent_one(&format!("deq {n} lo{n} m4 wt20"));
+        edge.wait(1);
         edge.msg(token, n, lease(n, 1), b"");
         assert_eq!(edge.batches(), [n]);
     }
@@ -375,6 +377,32 @@ fn parts_that_follow_one_another_are_finished_as_one() {
     edge.consumer.finish_below(edge.now, 1, 3);
     edge.wait(1);
     edge.sent_one("ack 1.0.3.1");
+}
+
+#[test]
+fn where_messages_come_quickly_two_requests_wait_and_a_finish_waits_for_the_next() {
+    let mut edge = Edge::open();
+    let first = edge.sent_one("deq 1 lo1 m4 wt20");
+    edge.msg(first, 1, lease(0, 1), b"");
+    assert_eq!(edge.batches(), [1]);
+    edge.consumer.finish(edge.now, 1);
+    let second = edge.sent_one("deq 2 lo2 m4 wt20 f1.0.1.1");
+    edge.msg(second, 2, lease(1, 1), b"d");
+    assert_eq!(edge.batches(), [2]);
+    let asked = edge.sent();
+    assert_eq!(asked.iter().map(|(_, ask)| &ask[..]).collect::<Vec<_>>(), ["deq 3 lo3 m4 wt20", "deq 4 lo3 m4 wt20"]);
+    edge.consumer.finish(edge.now, 2);
+    assert!(edge.sent().is_empty());
+    edge.msg(asked[0].0, 3, lease(2, 1), b"");
+    assert_eq!(edge.batches(), [3]);
+    edge.sent_one("deq 5 lo4 m4 wt20 f1.1.1.1");
+    // No other comes for it to ride on.
+    edge.consumer.finish(edge.now, 3);
+    assert_eq!(edge.wait_for_deadline(), 1);
+    edge.sent_one("ack 1.2.1.1");
+    // Nothing comes: one request is enough.
+    edge.none(asked[1].0, 4, b"");
+    assert!(edge.sent().is_empty());
 }
 
 #[test]
