@@ -215,6 +215,13 @@ impl<'a> Draft<'a> {
         self
     }
 
+    /// Adds a field as it travels, with the blank before it: at once, for the fast path.
+    #[must_use]
+    pub(crate) fn written(self, field: &'static str) -> Self {
+        self.out.extend_from_slice(field.as_bytes());
+        self
+    }
+
     fn key(&mut self, key: &str) {
         self.out.push(b' ');
         self.out.extend_from_slice(key.as_bytes());

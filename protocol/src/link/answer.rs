@@ -67,7 +67,12 @@ impl Durability {
     }
 
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
-        [Self::Memory, Self::Os, Self::Disk].into_iter().find(|level| level.as_str().as_bytes() == text)
+        match text {
+            b"mem" => Some(Self::Memory),
+            b"os" => Some(Self::Os),
+            b"disk" => Some(Self::Disk),
+            _ => None,
+        }
     }
 }
 
@@ -245,7 +250,11 @@ fn level(call: &Call<'_>) -> Result<Durability, LinkError> {
 }
 
 fn with_level(draft: Draft<'_>, level: Durability) -> Draft<'_> {
-    draft.text("du", level.as_str().as_bytes())
+    draft.written(match level {
+        Durability::Memory => " du=mem",
+        Durability::Os => " du=os",
+        Durability::Disk => " du=disk",
+    })
 }
 
 fn with_letters<'a>(draft: Draft<'a>, letters: &[u8]) -> Draft<'a> {
