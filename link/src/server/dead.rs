@@ -89,14 +89,9 @@ impl Dead {
         self.ages.iter().filter_map(|(_, offset)| Some((*offset, self.letters.get(offset)?)))
     }
 
-    /// Takes out all at or behind an offset; how many there were.
-    pub(crate) fn remove_from(&mut self, offset: u64) -> u64 {
-        let mut count = 0;
-        while let Some((&offset, _)) = self.letters.range(offset..).next() {
-            self.remove(offset);
-            count += 1;
-        }
-        count
+    /// Where they lie, at or behind an offset.
+    pub(crate) fn offsets_from(&self, offset: u64) -> impl Iterator<Item = u64> {
+        self.letters.range(offset..).map(|(offset, _)| *offset)
     }
 
     /// The first at or behind an offset.

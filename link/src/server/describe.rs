@@ -110,9 +110,7 @@ pub fn describe(record: &[u8]) -> Result<RecordText, BadRecord> {
             let level = if level == OS_LEVEL { "os" } else { "disk" };
             ("started", vec![("level", level.to_owned().into()), ("machine_boot", wide(machine_boot))])
         }
-        Record::Rewound { to, token } => {
-            ("rewound", vec![("to", to.into()), ("token", format!("{token:016x}").into())])
-        }
+        Record::Rewound { to } => ("rewound", numbers([("to", to)])),
     };
     Ok(RecordText { kind, fields })
 }

@@ -53,6 +53,9 @@ pub trait Shelf {
     /// [`Full`] where there is no room for them.
     fn take(&mut self, run: &Run<'_>) -> Result<(), Full>;
 
+    /// Of a batch all messages had been taken before, by their ids: a run without messages, which says who sent them.
+    fn pass(&mut self, _run: &Run<'_>) {}
+
     /// A producer begins an epoch under this nonce; its next sequence.
     ///
     /// # Errors
@@ -652,6 +655,8 @@ impl Door {
         let admitted = if known == 0 && skip == 0 {
             self.counts.offer(&run, shelf)
         } else if known == ids.len() {
+            let nobody = Derived { ids: b"", ..*derived };
+            shelf.pass(&Run::new(b"", &[], enq.origin_us, Some(source(enq, Some(nobody)))));
             Admitted::Taken
         } else {
             // Some were sent before, by another worker or in another epoch: what is left is put together.

@@ -18,6 +18,8 @@ pub(crate) struct Open {
     pub(crate) attempts: u64,
     /// How many of these attempts failed.
     pub(crate) failures: u64,
+    /// What their outputs' ids are told apart by from those of their other lives.
+    pub(crate) generation: u64,
     /// Where they are.
     pub(crate) state: State,
 }
@@ -182,9 +184,9 @@ impl Leases {
             .map(move |(first, open)| ((*first).max(from), open.last.min(to)))
     }
 
-    /// From this offset on, which is not above the lowest fresh one, all are fresh again; none of them is open.
-    pub(crate) fn rewind(&mut self, to: u64) {
-        self.fresh = to;
+    /// The open range that an offset lies in.
+    pub(crate) fn open_at(&self, offset: u64) -> Option<Open> {
+        self.open.range(..=offset).next_back().map(|(_, open)| *open).filter(|open| open.last >= offset)
     }
 
     /// Whether anything within `from..=to` is open.
@@ -249,7 +251,7 @@ mod tests {
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
     fn open(last: u64, attempts: u64, state: State) -> Open {
-        Open { last, attempts, failures: 0, state }
+        Open { last, attempts, failures: 0, generation: 1, state }
     }
 
     fn leased(last: u64, ends: u64) -> Open {

@@ -127,6 +127,8 @@ pub(super) struct Log {
     /// Those that are being read for, by the id of their read, less one.
     reading: Vec<Asked>,
     trimmed: Duration,
+    /// Who asked for the last SEEK with which token, and its answer.
+    last_seek: Option<((SocketAddr, u64), u64)>,
     closing: Closing,
 }
 
@@ -265,10 +267,10 @@ impl Server {
         self.ask_log(Asked { to, token, from, what: AskedFor::Read { messages_max, bytes_max } });
     }
 
-    /// SEEK: done once for each token.
+    /// SEEK: done once, though it come again.
     pub(super) fn seek(&mut self, to: SocketAddr, token: u64, from: Place) {
-        if let Some((last, count)) = self.queue.life().last_seek
-            && last == token
+        if let Some((last, count)) = self.log.last_seek
+            && last == (to, token)
         {
             return self.answer(to, token, Reply::Done { letters: Vec::new(), count, body: Vec::new() });
         }
@@ -301,9 +303,10 @@ impl Server {
     fn rewind(&mut self, to: SocketAddr, token: u64, offset: u64) {
         let from = offset.min(self.queue.next());
         if let Some(journal) = self.queue.journal_mut() {
-            journal.push(0, &Record::Rewound { to: from, token }, &[]);
+            journal.push(0, &Record::Rewound { to: from }, &[]);
         }
-        let count = self.queue.rewind(from, token);
+        let count = self.queue.rewind(from);
+        self.log.last_seek = Some(((to, token), count));
         tracing::info!("Rewound to offset {from}: {count} messages will be delivered again");
         // As after a start: nobody holds a lease of this boot, and who waited asks again.
         self.sessions = super::Sessions::default();
@@ -454,6 +457,11 @@ fn find_past(
         let run = super::Run::new(frames, &starts, 0, None);
         let frames = (first..).zip(run.each_frame()).skip(usize::try_from(skip).unwrap_or(usize::MAX));
         for (offset, frame) in frames {
+            if frame.len() > DATAGRAM_BYTES_MAX - PAST_FIELDS_BYTES_MAX {
+                // A PUT brought it, and no answer can.
+                let (first, frames) = (offset + 1, Vec::new());
+                return Ok(past.or(Some(PastFrames { first, count: 0, next: first, origin_us, at_us, frames })));
+            }
             let past = past.get_or_insert(PastFrames {
                 first: offset,
                 count: 0,

@@ -521,14 +521,14 @@ impl Server {
 
     fn push_messages(&self, token: u64, delivery: u64, lease: Lease, letters: &[u8], out: &mut Vec<u8>) {
         // Finished since by another attempt, if the answer was not taken out at once.
-        let Some((frames, origin_us)) = self.queue.messages(lease) else {
+        let Some((frames, generation, origin_us)) = self.queue.messages(lease) else {
             return Answer::None { delivery, ended: true, finished: letters, level: self.level() }.push(token, out);
         };
         let msg = Msg {
             delivery,
             lease,
             low_water: self.queue.low_water(),
-            generation: self.queue.life().generation,
+            generation,
             node: self.node,
             origin_us,
             finished: letters,
@@ -630,6 +630,10 @@ impl Shelf for QueueShelf<'_> {
             }
             Full
         })
+    }
+
+    fn pass(&mut self, run: &Run<'_>) {
+        self.queue.note_known(self.now, run);
     }
 
     fn open(&mut self, producer: u128, nonce: u64, next: u64) -> Result<(), Full> {

@@ -349,7 +349,8 @@ impl Queue {
 
     fn lease_stretch(&mut self, now: Now, first: u64, last: u64, again: Option<Open>, lease: Duration) -> Lease {
         let count = last - first + 1;
-        let (attempts, failures) = again.map_or((0, 0), |open| (open.attempts, open.failures));
+        let (attempts, failures, generation) =
+            again.map_or((0, 0, self.life.generation), |open| (open.attempts, open.failures, open.generation));
         if again.is_some() {
             self.leases.cut(first, last, |_| true, &mut self.pieces);
             self.pieces.clear();
@@ -362,7 +363,7 @@ impl Queue {
         // Without it nothing is lost but the number of the attempt.
         self.note_if_room(&Record::HandedOut { first, last, attempt: attempts });
         let state = State::Leased { ends: now.since_start + lease };
-        self.leases.insert(first, Open { last, attempts, failures, state });
+        self.leases.insert(first, Open { last, attempts, failures, generation, state });
         for (arrived, count) in self.store.arrivals(first, last) {
             self.flow.deliver(now.since_start.saturating_sub(arrived), count);
         }
@@ -371,7 +372,8 @@ impl Queue {
 
     /// A long message that came by a PUT and can go out by a GET only.
     fn bury_too_long(&mut self, now: Now, first: u64, again: Option<Open>) {
-        let open = again.unwrap_or(Open { last: first, attempts: 0, failures: 0, state: State::Ready });
+        let fresh = Open { last: first, attempts: 0, failures: 0, generation: 0, state: State::Ready };
+        let open = again.unwrap_or(fresh);
         if again.is_some() {
             self.leases.cut(first, first, |_| true, &mut self.pieces);
             self.pieces.clear();
@@ -388,10 +390,12 @@ impl Queue {
         Some(Lease { first, count: last - first + 1, ..lease })
     }
 
-    /// A lease's frames, and when the first of their batches entered the system, in microseconds since the epoch.
-    pub(crate) fn messages(&self, lease: Lease) -> Option<(&[u8], u64)> {
+    /// A lease's frames, their generation, and when the first of their batches entered the system, in microseconds since the
+    /// epoch.
+    pub(crate) fn messages(&self, lease: Lease) -> Option<(&[u8], u64, u64)> {
         let frames = self.store.frames(lease.first, lease.first + (lease.count - 1))?;
-        Some((frames, self.store.origin_us(lease.first)))
+        let generation = self.leases.open_at(lease.first)?.generation;
+        Some((frames, generation, self.store.origin_us(lease.first)))
     }
 
     /// Finishes what an entry of a finish list names.
@@ -524,6 +528,13 @@ impl Queue {
         }
         self.open_bytes -= self.store.cost(first, open.last);
         self.drop_bytes(first, open.last);
+    }
+
+    /// Writes down that messages of a producer were all known by their ids.
+    pub(crate) fn note_known(&mut self, now: Now, run: &Run<'_>) {
+        if let Some(journal) = &mut self.journal {
+            journal.push_messages(now, run);
+        }
     }
 
     /// Writes down that a producer begins an epoch.

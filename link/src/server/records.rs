@@ -44,8 +44,8 @@ pub(crate) enum Record<'a> {
     Ended { producer: u128, epoch: u64, next: u64 },
     /// The node started.
     Started { level: u8, machine_boot: u128 },
-    /// An operator rewound the queue, by this request.
-    Rewound { to: u64, token: u64 },
+    /// An operator rewound the queue.
+    Rewound { to: u64 },
 }
 
 /// Who sent messages.

@@ -21,6 +21,7 @@ pub(crate) struct IntakeState {
     /// Those that ended first come first.
     ended: Vec<ProducerState>,
     windows: Vec<WindowState>,
+    duplicate_ids: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,12 +46,18 @@ impl Intake {
             let nonces = nonces.iter().copied().collect();
             Some(ProducerState { producer: *producer, epoch: *epoch, next: *next, nonces })
         });
-        IntakeState { producers: producers.collect(), ended: ended.collect(), windows: self.door.windows.state() }
+        IntakeState {
+            producers: producers.collect(),
+            ended: ended.collect(),
+            windows: self.door.windows.state(),
+            duplicate_ids: self.door.counts.duplicate_ids,
+        }
     }
 
     /// Takes a snapshot's place.
     pub(crate) fn restore(&mut self, state: &IntakeState) {
         self.producers.clear();
+        self.door.counts.duplicate_ids = state.duplicate_ids;
         self.ended = Ended::default();
         if self.door.fault != Some(Fault::ForgetsProducers) {
             for ProducerState { producer, next, nonces, .. } in &state.producers {
@@ -73,8 +80,12 @@ impl Intake {
         }
         match *record {
             Record::Messages { source: Some(SourceRecord { producer, next, derived }), .. } => {
-                if let Some(known) = self.producers.get_mut(&producer) {
-                    known.next = known.next.max(next);
+                if let Some(known) = self.producers.get_mut(&producer)
+                    && known.next < next
+                {
+                    // What is not there had been there before, by its id.
+                    self.door.counts.duplicate_ids += (next - known.next).saturating_sub(messages);
+                    known.next = next;
                 }
                 if let Some(derived) = derived
                     && self.door.fault != Some(Fault::ForgetsIds)

@@ -24,7 +24,7 @@ const AHEAD_MESSAGES: u64 = 1 << 16;
 /// What must be known of a queue's life beside its messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Life {
-    /// Counts whenever ids of before must not be taken for ids of now.
+    /// Counts whenever ids of before must not be taken for ids of now: that of messages that were never handed out.
     pub(crate) generation: u64,
     /// Counts the SEEKs, each of which is like a start.
     pub(crate) rewinds: u64,
@@ -32,8 +32,6 @@ pub(crate) struct Life {
     pub(crate) level: u8,
     /// Which start of the machine that was; what had not been synced when that ended may be gone.
     pub(crate) machine_boot: u128,
-    /// The token of the last SEEK, and its answer.
-    pub(crate) last_seek: Option<(u64, u64)>,
 }
 
 /// The queue's part of a snapshot.
@@ -55,6 +53,7 @@ struct OpenState {
     last: u64,
     attempts: u64,
     failures: u64,
+    generation: u64,
 }
 
 /// The counts of what became of messages.
@@ -112,7 +111,13 @@ impl Queue {
             next: self.store.next(),
             fresh: self.leases.fresh(),
             open: open
-                .map(|(first, Open { last, attempts, failures, .. })| OpenState { first, last, attempts, failures })
+                .map(|(first, Open { last, attempts, failures, generation, .. })| OpenState {
+                    first,
+                    last,
+                    attempts,
+                    failures,
+                    generation,
+                })
                 .collect(),
             counts: Lots {
                 accepted: self.counts.accepted,
@@ -142,8 +147,8 @@ impl Queue {
         if let Some(last) = state.fresh.checked_sub(1) {
             self.leases.take_fresh(last);
         }
-        for &OpenState { first, last, attempts, failures } in &state.open {
-            self.leases.insert(first, Open { last, attempts, failures, state: State::Ready });
+        for &OpenState { first, last, attempts, failures, generation } in &state.open {
+            self.leases.insert(first, Open { last, attempts, failures, generation, state: State::Ready });
         }
         let Lots { accepted, done, popped, discarded, requeued, replayed, lost_in_log } = state.counts;
         self.counts = super::Ledger {
@@ -202,8 +207,8 @@ impl Queue {
             Record::Dropped { dead } => {
                 self.counts.discarded += u64::from(self.dead.remove(dead).is_some());
             }
-            Record::Rewound { to, token } => {
-                self.rewind(to, token);
+            Record::Rewound { to } => {
+                self.rewind(to);
             }
             Record::Started { level, machine_boot } => {
                 self.life.generation += u64::from(self.may_have_lost(machine_boot));
@@ -255,7 +260,8 @@ impl Queue {
         if last >= fresh {
             // Handed out without a record, for want of room.
             self.leases.take_fresh(last);
-            self.leases.insert(fresh, Open { last, attempts: 1, failures: 0, state: State::Ready });
+            let generation = self.life.generation;
+            self.leases.insert(fresh, Open { last, attempts: 1, failures: 0, generation, state: State::Ready });
         }
         let mut pieces = Vec::new();
         self.leases.cut(first, last, |_| true, &mut pieces);
@@ -276,34 +282,41 @@ impl Queue {
         (self.bytes, self.open_bytes, self.left_out_bytes) = (0, 0, 0);
     }
 
-    /// Makes all messages from an offset on ready again, done with or not. How many of them there are.
-    pub(crate) fn rewind(&mut self, to: u64, token: u64) -> u64 {
-        let next = self.store.next();
-        let to = to.min(self.leases.fresh());
-        let mut pieces = Vec::new();
-        self.leases.cut(0, u64::MAX - 1, |_| true, &mut pieces);
-        let fresh = next - self.leases.fresh();
-        let mut open_again = 0;
-        for (first, open) in pieces {
-            let (below, behind) = (open.last.min(to.saturating_sub(1)), open.last + 1);
-            open_again += behind.saturating_sub(first.max(to));
-            if first < to {
-                self.leases.insert(first, Open { last: below, state: State::Ready, ..open });
-            }
-        }
-        let dead = self.dead.remove_from(to);
-        self.leases.rewind(to);
-        let again = next - to - fresh - open_again - dead;
-        self.counts.accepted += again;
-        self.counts.replayed += again + dead;
+    /// Makes all messages from an offset on ready again that are done with, but for dead letters. How many these are.
+    ///
+    /// What was done with begins another life: its outputs are to be taken again. What was not is still in its first.
+    pub(crate) fn rewind(&mut self, to: u64) -> u64 {
+        let fresh = self.leases.fresh();
+        let to = to.min(fresh);
         if self.fault != Some(Fault::SameGeneration) {
             self.life.generation += 1;
         }
+        let generation = self.life.generation;
+        let mut pieces = Vec::new();
+        self.leases.cut(0, u64::MAX - 1, |_| true, &mut pieces);
+        let dead = self.dead.offsets_from(to).take_while(|offset| *offset < fresh).map(|offset| (offset, offset));
+        let open = pieces.iter().map(|(first, open)| (*first, open.last)).filter(|(_, last)| *last >= to);
+        let mut stay: Vec<(u64, u64)> = open.chain(dead).collect();
+        stay.sort_unstable();
+        stay.push((fresh, u64::MAX));
+        for (first, open) in pieces {
+            self.leases.insert(first, Open { state: State::Ready, ..open });
+        }
+        let (mut at, mut again) = (to, 0);
+        for (first, last) in stay {
+            if at < first {
+                let open = Open { last: first - 1, attempts: 0, failures: 0, generation, state: State::Ready };
+                self.leases.insert(at, open);
+                again += first - at;
+            }
+            at = at.max(last.saturating_add(1));
+        }
+        self.counts.accepted += again;
+        self.counts.replayed += again;
         self.life.rewinds += 1;
         self.boot += 1;
-        self.life.last_seek = Some((token, next - to));
         self.unload();
-        next - to
+        again
     }
 
     /// From where messages are to be read from the log now.
@@ -406,7 +419,8 @@ impl Queue {
                 && let Some(stretch) = self.store.stretch(at, first - at, usize::MAX)
             {
                 self.open_bytes += self.store.cost(at, stretch.last);
-                self.leases.insert(at, Open { last: stretch.last, attempts: 0, failures: 0, state: State::Ready });
+                let (last, generation) = (stretch.last, self.life.generation);
+                self.leases.insert(at, Open { last, attempts: 0, failures: 0, generation, state: State::Ready });
                 at = stretch.last + 1;
             }
         }
