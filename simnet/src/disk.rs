@@ -4,8 +4,11 @@
 //! for itself, or a prefix of it, and each change of a name for itself. Everything comes from the seed.
 
 mod image;
+#[cfg(test)]
+mod tests;
 
 use std::{
+    fmt,
     io::{self, IoSlice},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -15,10 +18,17 @@ use wal::Disk;
 use image::Image;
 
 /// A disk in memory. A clone is another handle to the same disk.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 #[must_use]
 pub struct FakeDisk {
     inside: Arc<Mutex<Inside>>,
+}
+
+impl fmt::Debug for FakeDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inside = self.lock();
+        f.debug_struct("FakeDisk").field("files", &inside.image.list()).field("counts", &inside.counts).finish()
+    }
 }
 
 /// What has been done to the disk so far, one of each kind.
@@ -32,7 +42,7 @@ pub struct DiskCounts {
     pub written: u64,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 struct Inside {
     image: Image,
     counts: DiskCounts,

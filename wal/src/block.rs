@@ -16,13 +16,15 @@ pub(crate) const HEADER_BYTES: usize = 64;
 /// A block of records has no more payload than this unless one record is longer.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 256 << 10;
 
+pub(crate) const SEGMENT_HEAD_BYTES: usize = 8;
+
 const MAGIC: [u8; 4] = *b"wLog";
 const ZEROS: [u8; HEADER_BYTES] = [0; HEADER_BYTES];
 
 /// What a block holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The begin of a segment. Extra: the node; payload: [`SegmentHead`].
+    /// The begin of a segment. Extra: the node; payload: [`segment_head`].
     Segment,
     /// The state behind all records before it.
     Snapshot,
@@ -135,27 +137,29 @@ impl Header {
         }
     }
 
-    /// Checks the whole block, of which `bytes` are header, payload and padding.
-    pub(crate) fn check(&self, bytes: &[u8]) -> Result<(), Flaw> {
+    /// Checks the whole block, of which `bytes` are header, payload and padding; returns how many message offsets it brings.
+    pub(crate) fn check(&self, bytes: &[u8]) -> Result<u64, Flaw> {
         let end = HEADER_BYTES + self.length as usize;
-        let (Some(summed), Some(padding)) = (bytes.get(8..end), bytes.get(end..)) else {
+        let (Some(summed), Some(payload), Some(padding)) =
+            (bytes.get(8..end), bytes.get(HEADER_BYTES..end), bytes.get(end..))
+        else {
             return Err(Flaw::Checksum);
         };
         if crc32c::crc32c(summed) != self.checksum || padding.iter().any(|byte| *byte != 0) {
             return Err(Flaw::Checksum);
         }
-        let sane = self.synced <= self.position
-            && match self.kind {
-                Kind::Segment => self.length as usize == SegmentHead::BYTES,
-                Kind::Hole => self.extra > self.position && self.extra.is_multiple_of(UNIT) && self.length == 0,
-                Kind::Mark => self.length == 0,
-                Kind::Snapshot => true,
-                Kind::Records => bytes
-                    .get(HEADER_BYTES..end)
-                    .and_then(frames::messages_in)
-                    .is_some_and(|messages| self.offset.checked_add(messages).is_some()),
-            };
-        if sane { Ok(()) } else { Err(Flaw::Nonsense) }
+        let messages = match self.kind {
+            Kind::Records => frames::messages_in(payload),
+            Kind::Snapshot => Some(0),
+            Kind::Segment => (payload.len() == SEGMENT_HEAD_BYTES).then_some(0),
+            Kind::Hole => {
+                (self.extra > self.position && self.extra.is_multiple_of(UNIT) && payload.is_empty()).then_some(0)
+            }
+            Kind::Mark => payload.is_empty().then_some(0),
+        };
+        messages
+            .filter(|messages| self.synced <= self.position && self.offset.checked_add(*messages).is_some())
+            .ok_or(Flaw::Nonsense)
     }
 }
 
@@ -170,32 +174,14 @@ pub(crate) fn padding(payload: usize) -> &'static [u8] {
     ZEROS.get(..(HEADER_BYTES - over) % HEADER_BYTES).unwrap_or_default()
 }
 
-/// The payload of a segment's first block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SegmentHead {
-    /// The version of the format.
-    pub(crate) version: u32,
-    /// How long the file was made, in bytes: the newest segment is at least that long.
-    pub(crate) allocated: u64,
+/// The payload of a segment's first block: how long the file was made, in bytes. The newest segment is at least that long.
+pub(crate) fn segment_head(allocated: u64) -> [u8; SEGMENT_HEAD_BYTES] {
+    allocated.to_le_bytes()
 }
 
-impl SegmentHead {
-    pub(crate) const BYTES: usize = 16;
-
-    pub(crate) fn encode(self) -> [u8; Self::BYTES] {
-        let mut bytes = [0; Self::BYTES];
-        let fields = self.version.to_le_bytes().into_iter().chain([0; 4]).chain(self.allocated.to_le_bytes());
-        bytes.iter_mut().zip(fields).for_each(|(to, from)| *to = from);
-        bytes
-    }
-
-    pub(crate) fn decode(payload: &[u8]) -> Option<Self> {
-        let bytes: &[u8; Self::BYTES] = payload.try_into().ok()?;
-        let mut fields = Fields(bytes);
-        let version = fields.u32();
-        fields.u32();
-        Some(Self { version, allocated: fields.u64() })
-    }
+/// The length in the payload of a segment's first block.
+pub(crate) fn allocated_in(payload: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(payload.try_into().ok()?))
 }
 
 /// Takes numbers off the front; zeros where there is nothing left.

@@ -5,7 +5,7 @@ use std::io;
 use crate::{
     Disk, Flaw,
     block::{HEADER_BYTES, Header, Kind, UNIT},
-    files, frames,
+    files,
 };
 
 /// How much is read at once.
@@ -13,8 +13,8 @@ const READ_BYTES: usize = 512 << 10;
 
 /// What a walk finds next.
 pub(crate) enum Next<'a> {
-    /// A block that follows the one before it, and its payload.
-    Block(Header, &'a [u8]),
+    /// A block that follows the one before it, its payload, and how many message offsets it brings.
+    Block(Header, &'a [u8], u64),
     /// Something else, here.
     Bad(Flaw),
     /// The end of what was to be walked.
@@ -84,8 +84,8 @@ impl Blocks {
         if self.place >= self.limit {
             return Ok(Next::End);
         }
-        let header = match self.look(disk)? {
-            Ok(header) => header,
+        let (header, messages) = match self.look(disk)? {
+            Ok(block) => block,
             Err(flaw) => return Ok(Next::Bad(flaw)),
         };
         let known = header.kind != Kind::Hole;
@@ -102,9 +102,8 @@ impl Blocks {
         self.boot = self.boot.max(header.boot);
         self.place = header.end().saturating_sub(self.base);
         self.before = known.then_some(header.checksum);
-        let messages = if header.kind == Kind::Records { frames::messages_in(payload).unwrap_or(0) } else { 0 };
         self.offset = known.then(|| header.offset.saturating_add(messages));
-        Ok(Next::Block(header, payload))
+        Ok(Next::Block(header, payload, messages))
     }
 
     /// Goes on to the next place behind a bad one where a block can be read, or to the end.
@@ -113,7 +112,12 @@ impl Blocks {
         self.offset = None;
         while self.place < self.limit {
             self.place = self.place.saturating_add(UNIT).min(self.limit);
-            if let Ok(header) = self.look(disk)?
+            if self.bytes(disk, HEADER_BYTES)?.len() < HEADER_BYTES {
+                // The file ends here, however far the log was to go.
+                self.place = self.limit;
+                break;
+            }
+            if let Ok((header, _)) = self.look(disk)?
                 && header.boot >= self.boot
             {
                 break;
@@ -130,8 +134,8 @@ impl Blocks {
         Ok(header.map_or(position, |header| header.end().clamp(position, limit)))
     }
 
-    /// The block that stands here, checked for itself.
-    fn look(&mut self, disk: &mut dyn Disk) -> io::Result<Result<Header, Flaw>> {
+    /// The block that stands here, checked for itself, and how many message offsets it brings.
+    fn look(&mut self, disk: &mut dyn Disk) -> io::Result<Result<(Header, u64), Flaw>> {
         let position = self.position();
         let left = self.limit.saturating_sub(self.place);
         let Some((head, _)) = self.bytes(disk, HEADER_BYTES)?.split_first_chunk::<HEADER_BYTES>() else {
@@ -148,7 +152,7 @@ impl Blocks {
         let block_bytes = usize::try_from(block_bytes).unwrap_or(usize::MAX);
         let bytes = self.bytes(disk, block_bytes)?;
         let checked = if bytes.len() < block_bytes { Err(Flaw::EndsEarly) } else { header.check(bytes) };
-        Ok(checked.and_then(|()| self.fits(&header)).map(|()| header))
+        Ok(checked.and_then(|messages| self.fits(&header).map(|()| (header, messages))))
     }
 
     /// Whether a block may stand where it stands.

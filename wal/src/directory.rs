@@ -17,6 +17,8 @@ use crate::{Disk, files::LOCK};
 
 /// How many parts one call writes: Linux takes 1,024.
 const PARTS_MAX: usize = 1024;
+/// How many files are kept open.
+const OPEN_MAX: usize = 64;
 /// How much is written at once where a filesystem cannot set room aside.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
@@ -136,7 +138,11 @@ impl Directory {
             let path = self.path.join(name);
             let file = OpenOptions::new().read(true).write(self.writes).open(&path);
             let file = file.map_err(|error| with_path(&path, &error))?;
-            self.files.insert(name.to_owned(), Opened { file, resized: false });
+            if self.files.len() >= OPEN_MAX {
+                self.files.clear();
+            }
+            // It may have been changed before it was closed.
+            self.files.insert(name.to_owned(), Opened { file, resized: true });
         }
         self.files.get_mut(name).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
@@ -158,7 +164,11 @@ impl Disk for Directory {
         let mut files = Vec::new();
         for entry in entries {
             let entry = entry?;
-            let metadata = entry.metadata()?;
+            let metadata = match entry.metadata() {
+                // Somebody else's log goes on while we look at it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                metadata => metadata?,
+            };
             if metadata.is_file() {
                 files.push((entry.file_name().to_string_lossy().into_owned(), metadata.len()));
             }

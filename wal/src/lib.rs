@@ -56,4 +56,5 @@ pub use frames::{Frame, Frames, frame};
 pub use log::{Commit, Committed, Log};
 pub use open::{Entry, Keep, Level, Opened, Options};
 pub use read::{Chunk, Found, From, Read};
+pub use scan::Hole;
 pub use verify::{Verified, verify};

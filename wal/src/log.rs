@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    Chunk, CommitError, Disk, Frames, Level, Options, Read, VERSION,
-    block::{self, HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_MAX, SegmentHead, UNIT},
+    Chunk, CommitError, Disk, Frames, Level, Options, Read,
+    block::{self, HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_MAX, UNIT},
     disk::is_full,
     files::{self, SPARE},
     scan::{Scanned, Segment},
@@ -28,7 +28,8 @@ pub struct Commit {
     pub records: Vec<u8>,
     /// The time, in microseconds since 1970.
     pub at_us: u64,
-    /// The whole state behind these records. It begins a new segment, at which the next start begins to read.
+    /// The whole state behind these records. It begins a new segment, at which the next start begins to read. An empty one is
+    /// the state of a new log, and is not handed out.
     pub snapshot: Option<Vec<u8>>,
     /// The message offset below which nothing is unfinished: what is below it may go when [`Keep`](crate::Keep) says so.
     pub low_water: u64,
@@ -59,7 +60,8 @@ pub struct Committed {
     pub kept_from: u64,
     /// The length of the log, in bytes.
     pub kept_bytes: u64,
-    /// Whether the segment is nearly full: the next commit should bring a snapshot.
+    /// Whether less than a quarter of the segment is free: the next commit should bring a snapshot. Without one the segment
+    /// grows, if the disk lets it.
     pub wants_snapshot: bool,
     /// Whether the snapshot was taken. It is not when there is no room for a new segment and the records fit in the old one.
     pub snapshot_taken: bool,
@@ -272,7 +274,7 @@ impl Log {
         let snapshot_bytes = block::block_bytes(snapshot.len() as u64);
         let needed = Draft::HEAD_BLOCK_BYTES + records_bytes + snapshot_bytes;
         // What a large state leaves free is to be worth a segment.
-        let allocated = self.options.segment_bytes.max((needed + needed / 2).next_multiple_of(GROWTH_BYTES));
+        let allocated = self.options.segment_bytes.max((needed + needed / 2).next_multiple_of(UNIT));
         match self.make_spare(allocated) {
             Err(Failure::Full) => return Ok(false),
             made => made?,
@@ -282,24 +284,17 @@ impl Log {
         }
         let mut draft = self.draft(base, commit.at_us);
         draft.before = 0;
-        let head = Draft::head(allocated);
+        let head = block::segment_head(allocated);
         draft.push(Kind::Segment, self.node, &head, 0);
         draft.push_records(&commit.records, cuts);
         draft.push(Kind::Snapshot, 0, snapshot, 0);
         let name = files::segment(base);
         // From here on the file is no longer what was kept, whatever happens.
         self.spare = None;
-        for step in [
-            tried_room("write", SPARE, self.disk.write_at(SPARE, 0, &draft.parts())),
-            tried("sync", SPARE, self.disk.sync(SPARE)),
-            tried_room("rename", SPARE, self.disk.rename(SPARE, &name)),
-        ] {
-            match step {
-                Err(Failure::Full) => return Ok(false),
-                step => step?,
-            }
+        match self.write_spare(&draft, &name) {
+            Err(Failure::Full) => return Ok(false),
+            written => written?,
         }
-        tried("sync the directory for", &name, self.disk.sync_dir())?;
         if let Some(old) = self.segments.back_mut() {
             let name = old.name();
             old.allocated = old.end - old.base;
@@ -313,6 +308,14 @@ impl Log {
         self.synced_us = commit.at_us;
         self.snapshot_bytes = snapshot_bytes;
         Ok(true)
+    }
+
+    /// Makes the kept file the segment `name`, whole before it has its name.
+    fn write_spare(&mut self, draft: &Draft<'_>, name: &str) -> Result<(), Failure> {
+        tried_room("write", SPARE, self.disk.write_at(SPARE, 0, &draft.parts()))?;
+        tried("sync", SPARE, self.disk.sync(SPARE))?;
+        tried_room("rename", SPARE, self.disk.rename(SPARE, name))?;
+        tried("sync the directory for", name, self.disk.sync_dir())
     }
 
     /// Sees that room for the next segment is there, and beside it so much; a disk that had none is not asked again at once.
@@ -369,7 +372,7 @@ impl Log {
 
     fn wants_snapshot(&self) -> bool {
         let allocated = self.segments.back().map_or(0, |newest| newest.allocated);
-        self.spare.is_some() && self.free() < allocated / 8
+        self.spare.is_some() && self.free() < allocated / 4
     }
 }
 
@@ -417,11 +420,6 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn new(position: u64, boot: u32, synced: u64, offset: u64, at_us: u64) -> Self {
         Self { position, boot, synced, offset, at_us, before: 0, headers: Vec::new(), blocks: Vec::new() }
-    }
-
-    /// The payload of a segment's first block.
-    pub(crate) fn head(allocated: u64) -> [u8; SegmentHead::BYTES] {
-        SegmentHead { version: VERSION, allocated }.encode()
     }
 
     pub(crate) fn push(&mut self, kind: Kind, extra: u64, payload: &'a [u8], messages: u64) {

@@ -4,7 +4,7 @@ use std::{io, io::IoSlice, time::Duration};
 
 use crate::{
     Damage, Disk, Flaw, Log, OpenError,
-    block::Kind,
+    block::{Kind, segment_head},
     blocks::{Blocks, Next},
     files::{self, Files, LABEL, LABEL_NEW, SPARE},
     log::Draft,
@@ -106,6 +106,8 @@ pub struct Opened {
     pub end: u64,
     /// The oldest message offset kept.
     pub kept_from: u64,
+    /// The length of the log, in bytes.
+    pub kept_bytes: u64,
     /// As in [`Committed`](crate::Committed).
     pub room: u64,
     /// What a crash left behind the last whole commit and was cut off, in bytes, as far as blocks could be made out in it.
@@ -131,7 +133,7 @@ impl Log {
     ) -> Result<(Self, Opened), OpenError> {
         let is_new = make_if_new(disk.as_mut(), &options, now_us)?;
         let node = files::read_label(disk.as_mut())?;
-        let mut watch = Watch { progress, each: &mut |_| Ok(()) };
+        let mut watch = Watch { progress, each: None };
         let mut scanned = look(disk.as_mut(), node, &mut watch)?;
         let mut set_aside = Vec::new();
         if !scanned.damage.is_empty() {
@@ -159,6 +161,7 @@ impl Log {
             next_offset: log.offset,
             end: log.end(),
             kept_from: log.kept_from(),
+            kept_bytes: log.kept_bytes(),
             room: log.room(),
             cut_bytes,
             set_aside,
@@ -200,7 +203,7 @@ fn make(disk: &mut dyn Disk, leftovers: &Files, options: &Options, now_us: u64) 
     disk.create(SPARE)?;
     disk.allocate(SPARE, options.segment_bytes)?;
     let mut draft = Draft::new(0, 0, 0, 0, now_us);
-    let head = Draft::head(options.segment_bytes);
+    let head = segment_head(options.segment_bytes);
     draft.push(Kind::Segment, options.node_if_new, &head, 0);
     draft.push(Kind::Snapshot, 0, &[], 0);
     disk.write_at(SPARE, 0, &draft.parts())?;
@@ -249,7 +252,7 @@ fn play(
                 .next(disk)
                 .map_err(|error| OpenError::Disk { what: format!("cannot read {}", segment.name()), error })?;
             let (header, payload) = match next {
-                Next::Block(header, payload) => (header, payload),
+                Next::Block(header, payload, _) => (header, payload),
                 Next::End => break,
                 Next::Bad(flaw) => return Err(changed(&segment.name(), segment.base, position, flaw)),
             };

@@ -92,7 +92,7 @@ impl Log {
                 let position = blocks.position();
                 let what = match blocks.next(self.disk.as_mut()) {
                     Ok(Next::End) => break,
-                    Ok(Next::Block(header, payload)) => {
+                    Ok(Next::Block(header, payload, _)) => {
                         taken.take(&header, payload);
                         continue;
                     }

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::{
     Damage, Disk, Entry, Flaw, Frame, Frames, OpenError,
-    block::{Header, Kind, SegmentHead, UNIT},
+    block::{Header, Kind, UNIT, allocated_in},
     blocks::{Blocks, Next},
     files,
 };
@@ -65,14 +65,17 @@ impl Segment {
     }
 }
 
-/// A range whose content was set aside.
+/// A range that was set aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hole {
-    pub(crate) position: u64,
-    pub(crate) until: u64,
-    /// The message offsets that were in it.
-    pub(crate) first: u64,
-    pub(crate) next: u64,
+pub struct Hole {
+    /// The position at which it begins.
+    pub position: u64,
+    /// The position at which the log goes on.
+    pub until: u64,
+    /// The first message offset that was in it.
+    pub first: u64,
+    /// The first behind it; equal to `first` if there was none in it.
+    pub next: u64,
 }
 
 /// What the look through a log found.
@@ -89,16 +92,27 @@ pub(crate) struct Scanned {
     /// The last block's checksum, for the next to name.
     pub(crate) before: u32,
     pub(crate) blocks: u64,
+    /// Counted only if somebody looks at them.
     pub(crate) records: u64,
     pub(crate) messages: u64,
     pub(crate) oldest_us: u64,
     pub(crate) newest_us: u64,
 }
 
+/// Takes what the log holds.
+type Each<'w> = &'w mut dyn FnMut(Entry<'_>) -> Result<(), String>;
+
 /// Who wants to see how far it is (bytes, of how many), and what is there.
 pub(crate) struct Watch<'w> {
     pub(crate) progress: &'w mut dyn FnMut(u64, u64),
-    pub(crate) each: &'w mut dyn FnMut(Entry<'_>) -> Result<(), String>,
+    /// Records are not looked at one by one if nobody wants them.
+    pub(crate) each: Option<Each<'w>>,
+}
+
+impl Watch<'_> {
+    fn show(&mut self, entry: Entry<'_>) -> Result<(), OpenError> {
+        self.each.as_mut().map_or(Ok(()), |each| each(entry)).map_err(OpenError::Replay)
+    }
 }
 
 /// Looks through all segments (their begins and the lengths of their files), oldest first.
@@ -149,7 +163,7 @@ impl Scanned {
             let position = blocks.position();
             match blocks.next(disk).map_err(failed)? {
                 Next::End => break,
-                Next::Block(header, payload) => self.take(&header, payload, watch)?,
+                Next::Block(header, payload, messages) => self.take(&header, payload, messages, watch)?,
                 Next::Bad(flaw) => {
                     // A segment has its name only since its snapshot was synced.
                     if is_newest && self.has_begin() {
@@ -181,24 +195,27 @@ impl Scanned {
         Ok(())
     }
 
-    /// Whether the newest segment's begin was seen, or was set aside.
+    /// Whether the newest segment's begin was seen, or is damaged, or was set aside.
     fn has_begin(&self) -> bool {
+        let Some(segment) = self.segments.last() else { return false };
         let hole = self.holes.last().map(|hole| hole.position);
-        self.segments.last().is_some_and(|segment| segment.snapshot.is_some() || hole >= Some(segment.base))
+        let damage = self.damage.last().map(|damage| damage.position);
+        segment.snapshot.is_some() || hole.max(damage) >= Some(segment.base)
     }
 
-    fn take(&mut self, header: &Header, payload: &[u8], watch: &mut Watch<'_>) -> Result<(), OpenError> {
+    fn take(&mut self, header: &Header, payload: &[u8], messages: u64, watch: &mut Watch<'_>) -> Result<(), OpenError> {
         self.settle(header.position, header.offset, watch)?;
         self.blocks += 1;
-        self.offset = header.offset;
+        self.messages += messages;
+        self.offset = header.offset.saturating_add(messages);
         if self.blocks == 1 {
             self.oldest_us = header.at_us;
         }
         self.newest_us = self.newest_us.max(header.at_us);
         if let Some(segment) = self.segments.last_mut() {
-            if let Some(head) = (header.kind == Kind::Segment).then(|| SegmentHead::decode(payload)).flatten() {
+            if header.kind == Kind::Segment {
                 segment.offset = header.offset;
-                segment.allocated = head.allocated;
+                segment.allocated = allocated_in(payload).unwrap_or(segment.allocated);
             }
             segment.note(header);
         }
@@ -207,20 +224,14 @@ impl Scanned {
                 let (position, until, first) = (header.position, header.extra, header.offset);
                 self.holes.push(Hole { position, until, first, next: first });
             }
-            Kind::Records => {
-                for record in entries(header, payload) {
-                    if let Entry::Record { messages, .. } = record {
-                        self.records += 1;
-                        self.messages += u64::from(messages);
-                        self.offset += u64::from(messages);
-                    }
-                    (watch.each)(record).map_err(OpenError::Replay)?;
+            Kind::Records if watch.each.is_some() => {
+                for entry in entries(header, payload) {
+                    self.records += 1;
+                    watch.show(entry)?;
                 }
             }
-            Kind::Snapshot if !payload.is_empty() => {
-                (watch.each)(Entry::Snapshot(payload)).map_err(OpenError::Replay)?;
-            }
-            Kind::Snapshot | Kind::Segment | Kind::Mark => {}
+            Kind::Snapshot if !payload.is_empty() => watch.show(Entry::Snapshot(payload))?,
+            Kind::Records | Kind::Snapshot | Kind::Segment | Kind::Mark => {}
         }
         Ok(())
     }
@@ -232,7 +243,7 @@ impl Scanned {
         }
         if let Some(hole) = self.holes.last_mut().filter(|hole| hole.until == position) {
             hole.next = offset.max(hole.first);
-            (watch.each)(Entry::Lost { first: hole.first, next: hole.next }).map_err(OpenError::Replay)?;
+            watch.show(Entry::Lost { first: hole.first, next: hole.next })?;
         }
         Ok(())
     }
@@ -240,7 +251,7 @@ impl Scanned {
     /// The newest file is made whole before it has a name: one that is shorter was cut by somebody.
     fn check_length(&mut self, length: u64) {
         let Some(segment) = self.segments.last().filter(|segment| segment.allocated > length) else { return };
-        if self.damage.last().is_some_and(|damage| damage.until >= segment.base.saturating_add(length)) {
+        if self.damage.last().is_some_and(|damage| damage.position >= segment.end) {
             return;
         }
         let (position, offset) = (segment.end, self.offset);
@@ -277,7 +288,7 @@ fn look_behind(disk: &mut dyn Disk, node: u64, blocks: &Blocks) -> io::Result<(u
     loop {
         match rest.next(disk)? {
             Next::End => return Ok((synced, last)),
-            Next::Block(header, _) => {
+            Next::Block(header, ..) => {
                 synced = synced.max(header.synced);
                 last = header.end();
             }

@@ -1,7 +1,7 @@
 //! What an operator asks of a log that is in doubt.
 
 use crate::{
-    Damage, Disk, Entry, OpenError,
+    Damage, Disk, Entry, Hole, OpenError,
     files::{self, Files},
     scan::{Watch, scan},
 };
@@ -33,8 +33,8 @@ pub struct Verified {
     pub oldest_us: u64,
     /// The latest time of any block.
     pub newest_us: u64,
-    /// The positions and message offsets that were set aside: begin, end, first offset, first offset behind.
-    pub set_aside: Vec<(u64, u64, u64, u64)>,
+    /// What was set aside.
+    pub holes: Vec<Hole>,
     /// What a crash left behind the end, in bytes: the next start cuts it off.
     pub tail_bytes: u64,
     /// What does not check: the next start refuses it.
@@ -62,7 +62,7 @@ pub fn verify(
         return Err(OpenError::Empty);
     }
     let node = files::read_label(disk)?;
-    let scanned = scan(disk, node, &files.segments, &mut Watch { progress: &mut |_, _| {}, each })?;
+    let scanned = scan(disk, node, &files.segments, &mut Watch { progress: &mut |_, _| {}, each: Some(each) })?;
     let (first, last) = (scanned.segments.first(), scanned.segments.last());
     Ok(Verified {
         node,
@@ -77,7 +77,7 @@ pub fn verify(
         next_offset: scanned.offset,
         oldest_us: scanned.oldest_us,
         newest_us: scanned.newest_us,
-        set_aside: scanned.holes.iter().map(|hole| (hole.position, hole.until, hole.first, hole.next)).collect(),
+        holes: scanned.holes,
         tail_bytes: scanned.tail_bytes,
         damage: scanned.damage,
     })

@@ -26,7 +26,7 @@ impl Chance {
 /// Record `number`, and how many messages it brings. Now and then one is long.
 pub(crate) fn record(number: u64) -> (u32, Vec<u8>) {
     let mut chance = Chance(number);
-    let length = if chance.below(20) == 0 { chance.below(5_000) } else { chance.below(200) };
+    let length = if chance.below(20) == 0 { chance.below(2_000) } else { chance.below(200) };
     let mut bytes = number.to_le_bytes().to_vec();
     bytes.resize(bytes.len() + usize::try_from(length).unwrap(), number.to_le_bytes()[0] ^ 0x5a);
     (u32::try_from(brought(number)).unwrap(), bytes)
