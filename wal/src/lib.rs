@@ -37,6 +37,7 @@ mod block;
 mod blocks;
 mod directory;
 mod disk;
+mod draft;
 mod error;
 mod files;
 mod frames;

@@ -6,8 +6,8 @@ use crate::{
     Damage, Disk, Flaw, Log, OpenError,
     block::{Kind, segment_head},
     blocks::{Blocks, Next},
+    draft::Draft,
     files::{self, Files, LABEL, LABEL_NEW, SPARE},
-    log::Draft,
     salvage,
     scan::{Scanned, Watch, entries, scan},
 };

@@ -23,7 +23,8 @@ impl Log {
             if self.spare.is_none() {
                 // Its blocks are on the disk already, which makes the next segment's first writes quick.
                 tried("rename", &name, self.disk.rename(&name, SPARE))?;
-                self.spare = Some(oldest.end - oldest.base);
+                self.spare_written = oldest.end - oldest.base;
+                self.spare = Some(self.spare_written);
             } else {
                 tried("remove", &name, self.disk.remove(&name))?;
             }
