@@ -36,6 +36,9 @@ const ASKED_AT_A_TIME: usize = 16;
 /// A log that has nothing to write is still asked so often whether something may go by its age.
 const TRIM_EVERY: Duration = Duration::from_mins(1);
 
+/// One whose disk was full is asked so often whether there is room.
+const ROOM_EVERY: Duration = Duration::from_millis(500);
+
 /// The id of a read for messages to be delivered; those for clients count from 1.
 const LOAD: u64 = 0;
 
@@ -129,6 +132,8 @@ pub(super) struct Log {
     trimmed: Duration,
     /// Who asked for the last SEEK with which token, and its answer.
     last_seek: Option<((SocketAddr, u64), u64)>,
+    /// How many messages had been refused for want of room on the disk when the log was last asked.
+    refused: u64,
     closing: Closing,
 }
 
@@ -166,7 +171,7 @@ impl Server {
         }
         let loads = self.queue.poll_load();
         let is_due = self.queue.journal().is_some_and(Journal::is_due);
-        let trims = now.since_start >= self.log.trimmed + TRIM_EVERY;
+        let trims = now.since_start >= self.ask_log_at();
         let closes = self.log.closing == Closing::Wanted;
         if !is_due && loads.is_none() && self.log.asked.is_empty() && !self.log.wants_snapshot && !trims && !closes {
             return None;
@@ -195,6 +200,7 @@ impl Server {
         let room = std::mem::take(&mut self.log.room);
         let records = self.queue.journal_mut()?.take(next, room);
         self.log.trimmed = now.since_start;
+        self.log.refused = self.queue.ledger().refused_disk_full;
         if closes {
             self.log.closing = Closing::UnderWay;
         }
@@ -391,7 +397,13 @@ impl Server {
 
     /// When the log is to be asked next without any other reason.
     pub(super) fn log_timeout(&self) -> Option<Duration> {
-        self.queue.journal().map(|_| self.log.trimmed + TRIM_EVERY)
+        self.queue.journal().map(|_| self.ask_log_at())
+    }
+
+    /// Whoever was refused for want of room comes again, and room is found only by asking.
+    fn ask_log_at(&self) -> Duration {
+        let was_refused = self.queue.ledger().refused_disk_full > self.log.refused;
+        self.log.trimmed + if was_refused { ROOM_EVERY } else { TRIM_EVERY }
     }
 
     pub(super) fn log_gauges(&self, gauges: &mut super::Gauges) {
