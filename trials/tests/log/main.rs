@@ -1,0 +1,22 @@
+//! What a queue with a log promises, tried on real processes and real files: killed at every call to the system, on disks
+//! that fail or are full, and by hand.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a trial fails by panicking")]
+
+mod faults;
+mod model;
+mod peer;
+mod points;
+mod script;
+
+use std::{path::Path, process::Command};
+
+use trials::program;
+
+/// A queue with a log in this directory, of small segments, of which few are kept.
+fn queue(data: &Path) -> Command {
+    let mut command = program("mq");
+    command
+        .args(["--address", "127.0.0.1:0", "--segment-bytes", "64KiB", "--keep-bytes", "128KiB", "--data"])
+        .arg(data);
+    command
+}
