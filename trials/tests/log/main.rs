@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a trial fails by panicking")]
 
 mod faults;
+mod hand;
 mod kills;
 mod model;
 mod peer;
