@@ -10,7 +10,7 @@ use link::RecordText;
 use runtime::Failure;
 use serde::Serialize;
 use serde_json::json;
-use wal::{Directory, Entry, OpenError, Verified};
+use wal::{Directory, Entry, Hole, OpenError, Verified};
 
 /// What to look at.
 #[derive(Debug, clap::Subcommand)]
@@ -207,8 +207,8 @@ fn as_text(verified: &Verified) -> String {
     if verified.tail_bytes > 0 {
         lines.push(format!("tail      {} bytes that a crash left; the next start cuts them off", verified.tail_bytes));
     }
-    for (begin, end, first, next) in &verified.set_aside {
-        lines.push(format!("set aside {} bytes at position {begin}, offsets {first} to {next}", end - begin));
+    for Hole { position, until, first, next } in &verified.holes {
+        lines.push(format!("set aside {} bytes at position {position}, offsets {first} to {next}", until - position));
     }
     lines.extend(verified.damage.iter().map(|damage| format!("DAMAGED   {damage}")));
     if verified.damage.is_empty() {
@@ -218,8 +218,8 @@ fn as_text(verified: &Verified) -> String {
 }
 
 fn as_json(verified: &Verified) -> String {
-    let set_aside = verified.set_aside.iter().map(|(begin, end, first, next)| {
-        json!({ "position": begin, "until": end, "first_offset": first, "next_offset": next })
+    let set_aside = verified.holes.iter().map(|Hole { position, until, first, next }| {
+        json!({ "position": position, "until": until, "first_offset": first, "next_offset": next })
     });
     let damage = verified.damage.iter().map(|damage| {
         json!({

@@ -21,8 +21,8 @@ use super::{
     store::{self, SEGMENT_BYTES, Store},
 };
 
-use self::replay::Loading;
-pub(crate) use self::replay::{Life, LoadFrom, QueueState};
+use self::replay::{Life, Loading};
+pub(crate) use self::replay::{LoadFrom, QueueState};
 
 /// Nothing further than this above the low water is leased, so that the next queue's window of ids can hold it.
 pub(crate) const WINDOW: u64 = 1 << 20;
@@ -617,11 +617,6 @@ impl Queue {
     /// The counts that concern messages in the queue.
     pub(crate) fn ledger(&self) -> Ledger {
         Ledger { ready: self.ready(), leased: self.leases.leased(), dead: self.dead.len(), ..self.counts }
-    }
-
-    /// What is known of its life.
-    pub(crate) fn life(&self) -> Life {
-        self.life
     }
 
     /// Counts its starts, SEEKs among them.
