@@ -51,7 +51,7 @@ fn a_log_lives_in_a_directory() {
             wants_snapshot = committed.wants_snapshot;
         }
     }
-    let verified = verify(&mut Directory::look_at(&folder.0), &mut |_| Ok(())).unwrap();
+    let verified = verify(&mut Directory::look_at(&folder.0).unwrap(), &mut |_| Ok(())).unwrap();
     assert_eq!((verified.records, verified.next_offset, verified.boots), (count, messages(count), 5));
     assert!(verified.segments > 3);
 }
@@ -69,7 +69,7 @@ fn a_commit_of_thousands_of_blocks_is_written_whole() {
     }
     let end = log.commit(Commit { records: framed, ..Commit::default() }).unwrap().end;
     drop(log);
-    let verified = verify(&mut Directory::look_at(&folder.0), &mut |_| Ok(())).unwrap();
+    let verified = verify(&mut Directory::look_at(&folder.0).unwrap(), &mut |_| Ok(())).unwrap();
     assert_eq!((verified.end, verified.damage.len()), (end, 0));
 }
 
@@ -112,14 +112,18 @@ fn a_directory_that_may_not_be_written_is_said() {
 }
 
 #[test]
-fn looking_changes_nothing_and_needs_no_lock() {
+fn looking_changes_nothing_and_waits_for_nobody() {
     let folder = Folder::new("look");
     let (mut log, _) = open(&folder);
     log.commit(Commit { records: records(0, 5), ..Commit::default() }).unwrap();
-    let mut look = Directory::look_at(&folder.0);
+    let error = Directory::look_at(&folder.0).unwrap_err().to_string();
+    assert!(error.contains("look"), "{error}");
+    drop(log);
+    let mut look = Directory::look_at(&folder.0).unwrap();
     assert_eq!(verify(&mut look, &mut |_| Ok(())).unwrap().records, 5);
     assert!(look.set_len("weir-log", 0).is_err());
-    let error = verify(&mut Directory::look_at(&folder.0.join("none")), &mut |_| Ok(())).unwrap_err().to_string();
+    assert!(Directory::open(&folder.0).is_err(), "nobody writes while somebody looks");
+    let error = Directory::look_at(&folder.0.join("none")).unwrap_err().to_string();
     assert!(error.contains("none"), "{error}");
 }
 
