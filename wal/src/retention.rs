@@ -16,11 +16,11 @@ impl Log {
             return Ok(());
         }
         self.trimmed_us = now_us;
-        let mut removed = false;
         while self.oldest_may_go(now_us, low_water) {
             let Some(oldest) = self.segments.pop_front() else { break };
             let name = oldest.name();
-            if self.spare.is_none() {
+            let is_spare = self.spare.is_none();
+            if is_spare {
                 // Its blocks are on the disk already, which makes the next segment's first writes quick.
                 tried("rename", &name, self.disk.rename(&name, SPARE))?;
                 self.spare_written = oldest.end - oldest.base;
@@ -28,14 +28,10 @@ impl Log {
             } else {
                 tried("remove", &name, self.disk.remove(&name))?;
             }
-            removed = true;
-        }
-        if removed {
-            // Before anything is written to a file that had a place in the log.
-            tried("sync the directory without", "old segments", self.disk.sync_dir())?;
-            if self.spare.is_some()
-                && let Err(failure @ Failure::Disk { .. }) = self.make_spare(self.options.segment_bytes)
-            {
+            // Before anything is written to a file that had a place in the log, and before the next one goes: a disk may
+            // forget either of two that it was not made to keep, and a log without its middle is damaged.
+            tried("sync the directory without", &name, self.disk.sync_dir())?;
+            if is_spare && let Err(failure @ Failure::Disk { .. }) = self.make_spare(self.options.segment_bytes) {
                 return Err(failure);
             }
         }

@@ -1,7 +1,7 @@
 //! The power goes at any moment, again and again.
 
 use simnet::FakeDisk;
-use wal::{Level, Options};
+use wal::{Keep, Level, Options};
 
 use crate::model::{Chance, Promise, live, open, options};
 
@@ -62,6 +62,28 @@ fn what_was_written_survives_as_far_as_it_was_synced() {
 }
 
 #[test]
+fn what_is_kept_survives_while_old_segments_go() {
+    let options = Options { keep: Keep { bytes: 0, age: None }, ..options() };
+    let looked: u64 = (0..40).map(|seed| lives(seed, options, 34)).sum();
+    assert!(looked >= 4_000);
+}
+
+#[test]
+fn what_a_start_after_a_kill_has_handed_out_is_safe() {
+    let options = Options { level: Level::Os, ..options() };
+    for seed in 0..100 {
+        let disk = FakeDisk::new();
+        live(&disk, seed, options);
+        let killed = disk.kill();
+        let (_log, _, seen) = open(&killed, options).unwrap();
+        for image_seed in 0..20 {
+            let (_log, _, again) = open(&killed.crash(image_seed), options).unwrap();
+            assert_eq!(again, seen, "seed {seed}, image {image_seed}");
+        }
+    }
+}
+
+#[test]
 fn what_was_written_survives_a_kill() {
     for seed in 0..100 {
         let options = Options { level: Level::Os, ..options() };
@@ -76,4 +98,14 @@ fn what_was_written_survives_a_kill() {
             assert!((promise.written..=promise.asked).contains(&seen.count), "seed {seed}: {seen:?}, {promise:?}");
         }
     }
+}
+
+#[test]
+#[ignore = "the long form: a minute or more"]
+fn a_hundred_thousand_losses_of_power() {
+    let forgetful = Options { keep: Keep { bytes: 0, age: None }, ..options() };
+    let all =
+        [options(), forgetful, Options { level: Level::Os, ..options() }, Options { level: Level::Os, ..forgetful }];
+    let looked: u64 = (1_000..1_260).flat_map(|seed| all.map(|options| lives(seed, options, 34))).sum();
+    assert!(looked >= 100_000);
 }

@@ -89,6 +89,30 @@ fn a_new_log_is_what_is_built_by_hand() {
     assert_eq!(disk.content("00000000000000000000.log").unwrap(), expected);
 }
 
+#[test]
+fn what_checks_but_does_not_follow_is_not_taken() {
+    let mut framed = Vec::new();
+    wal::frame(&mut framed, 1, b"here");
+    let begin = begin();
+    let second = block(3, 2, 192, [192, 0, 1, 0], checksum(&begin[128..]), &framed);
+    let follows = checksum(&second);
+    // The right one; one of an earlier start; one behind another block; one of another offset; one of another place.
+    let third = [
+        (block(3, 2, 320, [192, 1, 1, 0], follows, &framed), 2),
+        (block(3, 1, 320, [192, 1, 1, 0], follows, &framed), 1),
+        (block(3, 2, 320, [192, 1, 1, 0], follows ^ 1, &framed), 1),
+        (block(3, 2, 320, [192, 2, 1, 0], follows, &framed), 1),
+        (block(3, 2, 384, [192, 1, 1, 0], follows, &framed), 1),
+    ];
+    for (case, (third, records)) in third.into_iter().enumerate() {
+        let mut segment = [begin.clone(), second.clone(), third].concat();
+        segment.resize(SMALL as usize, 0);
+        let verified = verify(&mut directory(&segment), &mut |_| Ok(())).unwrap();
+        assert_eq!((verified.records, verified.damage.len()), (records, 0), "case {case}");
+        assert!((verified.tail_bytes > 0) == (records == 1 && case != 4), "case {case}");
+    }
+}
+
 /// Opens, salvages and verifies whatever is there: nothing may panic, and what a salvage has left must open.
 fn try_all(disk: &FakeDisk) {
     let mut ignore = |_: Entry<'_>| Ok(());
