@@ -558,6 +558,10 @@ impl Producer {
 
     fn handle_fenced(&mut self, now: Duration, token: u64, epoch: u64) {
         match self.stage {
+            // It was started anew and remembers our END, whose answer was lost.
+            Stage::Opening { from, .. } if token >= from && epoch == 0 && self.ending && self.outbox.is_empty() => {
+                self.stage = Stage::Ended;
+            }
             Stage::Opening { from, .. } if token >= from => {
                 self.give_way(now, epoch);
             }

@@ -504,6 +504,28 @@ fn an_end_that_was_forgotten_was_an_end() {
 }
 
 #[test]
+fn an_end_that_a_peer_remembers_after_its_restart_was_an_end() {
+    let mut edge = Edge::open();
+    edge.producer.end();
+    let sent = edge.sent();
+    assert_eq!(sent[0].1, "end e1 s0");
+    // Its answer is lost, and the peer is another when it is there again.
+    let token = loop {
+        edge.wait_for_deadline();
+        if let [(token, ask)] = edge.sent().as_slice()
+            && ask == "size"
+        {
+            break *token;
+        }
+    };
+    edge.introduce(token, Welcome { boot: 2, ..WELCOME });
+    let asked = edge.sent();
+    assert_eq!(asked[0].1, "open feed 70000 from 0");
+    edge.answer(asked[0].0, &Answer::Fenced { epoch: 0 });
+    assert!(edge.producer.is_settled() && edge.producer.failed().is_none());
+}
+
+#[test]
 fn an_old_peer_gets_single_messages_once() {
     let mut edge = Edge::new(plan());
     for _ in 0..5 {
