@@ -86,8 +86,10 @@ impl Queue {
         let mut replay = |entry: wal::Entry<'_>| recovery.replay(&entry).map_err(|error: BadRecord| error.to_string());
         let (mut log, opened) = Log::open(disk, options, now_us, &mut replay, progress)?;
         let mut server = recovery.finish(machine_boot, &opened);
-        // Nothing is said before it is known for good that this boot has begun.
-        if let Some(commit) = server.poll_commit(now) {
+        // Nothing is said before it is known for good that this boot has begun: at any level, or the next one could take its
+        // number, and its offsets for new messages, and the next queue them for duplicates.
+        if let Some(mut commit) = server.poll_commit(now) {
+            commit.close = true;
             let committed = log.commit(commit).map_err(|error| match error {
                 CommitError::Full(_) => {
                     StartError::Write("the disk is full: make room, nothing has been lost".to_owned())

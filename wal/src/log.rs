@@ -45,8 +45,8 @@ pub struct Commit {
     pub reserve: u64,
     /// What is to be read, when the records are written.
     pub reads: Vec<Read>,
-    /// Whether this is the last commit. It is synced at any level, and a mark behind it says so: then a start knows every
-    /// block to have been synced, the last one too.
+    /// Whether this is the last commit for now, or one that must not be forgotten. It is synced at any level, and a mark behind
+    /// it says so: then a start knows every block to have been synced, the last one too.
     pub close: bool,
 }
 
