@@ -294,6 +294,7 @@ fn cut(disk: &mut dyn Disk, scanned: &Scanned) -> io::Result<()> {
         place = place.saturating_add(piece.len() as u64);
         left -= piece.len();
     }
-    // What was read may have been in the memory of the system only.
-    disk.sync(&name)
+    // What was read may have been in the memory of the system only, and the name under which it was found.
+    disk.sync(&name)?;
+    disk.sync_dir()
 }
