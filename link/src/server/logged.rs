@@ -36,8 +36,8 @@ const ASKED_AT_A_TIME: usize = 16;
 /// A log that has nothing to write is still asked so often whether something may go by its age.
 const TRIM_EVERY: Duration = Duration::from_mins(1);
 
-/// One whose disk was full is asked so often whether there is room.
-const ROOM_EVERY: Duration = Duration::from_millis(500);
+/// So often if something waits for room on its disk; the log asks the disk no more often.
+const ASK_FOR_ROOM_EVERY: Duration = Duration::from_secs(1);
 
 /// The id of a read for messages to be delivered; those for clients count from 1.
 const LOAD: u64 = 0;
@@ -132,8 +132,6 @@ pub(super) struct Log {
     trimmed: Duration,
     /// Who asked for the last SEEK with which token, and its answer.
     last_seek: Option<((SocketAddr, u64), u64)>,
-    /// How many messages had been refused for want of room on the disk when the log was last asked.
-    refused: u64,
     closing: Closing,
 }
 
@@ -171,7 +169,7 @@ impl Server {
         }
         let loads = self.queue.poll_load();
         let is_due = self.queue.journal().is_some_and(Journal::is_due);
-        let trims = now.since_start >= self.ask_log_at();
+        let trims = self.log_timeout().is_some_and(|at| now.since_start >= at);
         let closes = self.log.closing == Closing::Wanted;
         if !is_due && loads.is_none() && self.log.asked.is_empty() && !self.log.wants_snapshot && !trims && !closes {
             return None;
@@ -200,7 +198,7 @@ impl Server {
         let room = std::mem::take(&mut self.log.room);
         let records = self.queue.journal_mut()?.take(next, room);
         self.log.trimmed = now.since_start;
-        self.log.refused = self.queue.ledger().refused_disk_full;
+        self.queue.asks_for_room();
         if closes {
             self.log.closing = Closing::UnderWay;
         }
@@ -395,15 +393,11 @@ impl Server {
         self.queue.journal().is_none() || self.log.closing == Closing::Closed
     }
 
-    /// When the log is to be asked next without any other reason.
+    /// When the log is to be asked next without any other reason; not while it works.
     pub(super) fn log_timeout(&self) -> Option<Duration> {
-        self.queue.journal().map(|_| self.ask_log_at())
-    }
-
-    /// Whoever was refused for want of room comes again, and room is found only by asking.
-    fn ask_log_at(&self) -> Duration {
-        let was_refused = self.queue.ledger().refused_disk_full > self.log.refused;
-        self.log.trimmed + if was_refused { ROOM_EVERY } else { TRIM_EVERY }
+        let every = if self.queue.wants_room() { ASK_FOR_ROOM_EVERY } else { TRIM_EVERY };
+        let rests = self.queue.journal().is_some_and(|journal| !journal.is_under_way()) && !self.is_closed();
+        rests.then(|| self.log.trimmed + every)
     }
 
     pub(super) fn log_gauges(&self, gauges: &mut super::Gauges) {

@@ -130,6 +130,8 @@ pub(crate) struct Queue {
     /// Bytes of the log in which messages are that are ready and not in memory.
     left_out_bytes: u64,
     loading: Loading,
+    /// Something was put off because the log's disk has no room: it is to be asked again soon.
+    wants_room: bool,
     counts: Ledger,
     flow: Flow,
     /// Kept for its room.
@@ -154,6 +156,7 @@ impl Queue {
             open_bytes: 0,
             left_out_bytes: 0,
             loading: Loading::default(),
+            wants_room: false,
             counts: Ledger::default(),
             flow: Flow::default(),
             pieces: Vec::new(),
@@ -167,7 +170,10 @@ impl Queue {
             match refused {
                 Refused::Messages => self.counts.refused_messages_max += run.count(),
                 Refused::Bytes => self.counts.refused_bytes_max += run.count(),
-                Refused::Disk => self.counts.refused_disk_full += run.count(),
+                Refused::Disk => {
+                    self.wants_room = true;
+                    self.counts.refused_disk_full += run.count();
+                }
             }
             return Err(refused);
         }
@@ -510,6 +516,7 @@ impl Queue {
     fn bury(&mut self, now: Now, first: u64, open: Open, reason: &[u8]) {
         if self.spare() < self.store.cost(first, open.last) + REASON_BYTES_MAX as u64 * (open.last - first + 1) {
             // No room to write them down as dead: they stay what they are until there is.
+            self.wants_room = true;
             return self.put_back(now, first, open, BACK_OFF.1);
         }
         if let Some(withheld) = self.dead_limit.pass(now) {
@@ -540,6 +547,7 @@ impl Queue {
     /// Writes down that a producer begins an epoch.
     pub(crate) fn note_open(&mut self, producer: u128, nonce: u64, next: u64) -> Result<(), Full> {
         if self.spare() < RECORD_BYTES {
+            self.wants_room = true;
             return Err(Full);
         }
         self.note(&Record::Opened { producer, nonce, next });
@@ -637,6 +645,16 @@ impl Queue {
     /// From now on it writes down what happens.
     pub(crate) fn begin_journal(&mut self, journal: Journal) {
         self.journal = Some(journal);
+    }
+
+    /// Whether something waits for room on the log's disk.
+    pub(crate) fn wants_room(&self) -> bool {
+        self.wants_room
+    }
+
+    /// The disk is asked for room now.
+    pub(crate) fn asks_for_room(&mut self) {
+        self.wants_room = false;
     }
 
     /// The offset of the next message that comes.
