@@ -150,7 +150,7 @@ fn damage(data: &Path, text: &str) -> u64 {
     let file = data.join("00000000000000000000.log");
     let mut bytes = fs::read(&file).unwrap();
     let at = bytes.windows(text.len()).position(|part| part == text.as_bytes()).unwrap();
-    bytes[at] ^= 4;
+    *bytes.get_mut(at).unwrap() ^= 4;
     fs::write(&file, bytes).unwrap();
     // Blocks begin at multiples of 64; the block's header stands before its first record.
     (at as u64 / 64 - 1) * 64

@@ -16,6 +16,7 @@ use rustix::process::Signal;
 use trials::{Node, TempFolder, wait_for, wait_until};
 
 use crate::{
+    copy,
     model::{Model, Seen, Step},
     peer::Peer,
     queue,
@@ -24,6 +25,7 @@ use crate::{
 
 const SEED: u64 = 5;
 const STEPS: u32 = 200;
+const TEXT_BYTES_MAX: usize = 2_000;
 /// How many points of a load are tried in the short form.
 const SAMPLE: usize = 16;
 
@@ -120,7 +122,7 @@ fn start_traced(data: &Path, flags: &[String]) -> Option<Peer> {
 fn play(data: &Path, flags: &[String]) -> (Script, Option<Step>, bool) {
     let mut peer = Peer::start(&mut queue(data)).unwrap();
     let tracer = attach(&peer, flags);
-    let mut script = Script::new(SEED);
+    let mut script = Script::new(SEED, TEXT_BYTES_MAX);
     let unanswered = script.play(&mut peer, STEPS).err();
     if unanswered.is_none() && peer.node.is_running() {
         peer.node.signal(Signal::TERM);
@@ -155,7 +157,7 @@ fn check(data: &Path, model: &Model, unanswered: Option<&Step>) {
         // The producer sends again what was not answered: then it is there once.
         let (sender, next) = Sender::open(&mut peer, PRODUCER, 2).unwrap();
         assert!(next == *sequence || next == sequence + texts.len() as u64, "{next} of {sequence}");
-        let stored = sender.send(&mut peer, *sequence, texts).unwrap();
+        let stored = sender.send(&mut peer, *sequence, texts, None);
         assert_eq!(stored, Some(sequence + texts.len() as u64));
         expected = may_be.last().map(Model::open_texts).into_iter().collect();
     }
@@ -203,15 +205,6 @@ pub(crate) fn assert_strace_works() {
     );
 }
 
-fn copy(from: &Path, to: PathBuf) -> PathBuf {
-    fs::create_dir(&to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
-    to
-}
-
 #[test]
 fn what_was_answered_survives_a_kill_at_any_call() {
     assert_strace_works();
@@ -241,12 +234,17 @@ fn what_was_answered_survives_a_kill_at_any_call_of_the_next_start() {
         let (base, mut model) = (folder.path().join(name), Model::default());
         if name == "crashed" {
             let mut peer = Peer::start(&mut queue(&base)).unwrap();
-            let mut script = Script::new(SEED);
+            let mut script = Script::new(SEED, TEXT_BYTES_MAX);
             assert_eq!(script.play(&mut peer, STEPS / 2), Ok(()));
             peer.node.stop(Signal::KILL);
             model = script.model;
         }
-        let prepare = |to: PathBuf| if base.exists() { copy(&base, to) } else { to };
+        let prepare = |to: PathBuf| {
+            if base.exists() {
+                copy(&base, &to);
+            }
+            to
+        };
         let trace = folder.path().join("trace");
         let data = prepare(folder.path().join(format!("{name}-whole")));
         start_traced(&data, &counting(&trace)).unwrap().node.stop(Signal::KILL);
@@ -267,7 +265,9 @@ fn what_was_answered_survives_a_kill_at_any_call_of_the_next_start() {
 #[expect(clippy::print_stderr, reason = "how much was tried is to be seen")]
 fn tell(what: &str, all: &[Point], tried: &[Point], killed: &AtomicUsize) {
     let mut by_call: BTreeMap<&str, u32> = BTreeMap::new();
-    all.iter().for_each(|point| *by_call.entry(&point.call).or_default() += 1);
+    for point in all {
+        *by_call.entry(&point.call).or_default() += 1;
+    }
     eprintln!("{what}: tried {} of {} points, killed at {killed:?}; {by_call:?}", tried.len(), all.len());
     assert!(killed.load(Ordering::Relaxed) * 10 >= tried.len() * 8, "most points are to be met");
 }

@@ -2,7 +2,7 @@
 
 use protocol::{
     frame,
-    link::{Answer, Ask, DeadDo, Deq, Durability, Enq, Finishes, GiveBack, Lease, Place, Sending},
+    link::{Answer, Ask, DeadDo, Deq, Derived, Durability, Enq, Finishes, GiveBack, Lease, Place, Sending},
 };
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
@@ -31,16 +31,23 @@ impl Sender {
         })
     }
 
-    /// Sends a batch; the next sequence that the queue names, `None` if it is full.
-    pub(crate) fn send(self, peer: &mut Peer, sequence: u64, texts: &[String]) -> Option<Option<u64>> {
+    /// Sends a batch; gives the next sequence that the queue names, nothing if it ends first.
+    pub(crate) fn send(
+        self,
+        peer: &mut Peer,
+        sequence: u64,
+        texts: &[String],
+        derived: Option<Derived<'_>>,
+    ) -> Option<u64> {
         let mut frames = Vec::new();
-        texts.iter().for_each(|text| frame::push(text.as_bytes(), &mut frames).unwrap());
+        for text in texts {
+            frame::push(text.as_bytes(), &mut frames).unwrap();
+        }
         let Self { producer, epoch } = self;
         let sending = Sending { producer, epoch, sequence };
-        let enq = Enq { sending, count: texts.len() as u64, origin_us: 1, derived: None, frames: &frames };
+        let enq = Enq { sending, count: texts.len() as u64, origin_us: 1, derived, frames: &frames };
         peer.ask(&Ask::Enq(enq), |answer| match answer {
-            Answer::Stored { sequence, level: Durability::Disk, .. } => Some(sequence),
-            Answer::Full { .. } => None,
+            Answer::Stored { sequence, level: Durability::Disk, .. } => sequence,
             other => panic!("{other:?}"),
         })
     }
@@ -57,12 +64,21 @@ pub(crate) struct Script {
     delivery: u64,
     held: Vec<Lease>,
     named: u64,
+    text_bytes_max: usize,
 }
 
 impl Script {
-    pub(crate) fn new(seed: u64) -> Self {
-        let rng = SmallRng::seed_from_u64(seed);
-        Self { model: Model::default(), rng, sender: None, sequence: 0, delivery: 0, held: Vec::new(), named: 0 }
+    pub(crate) fn new(seed: u64, text_bytes_max: usize) -> Self {
+        Self {
+            model: Model::default(),
+            rng: SmallRng::seed_from_u64(seed),
+            sender: None,
+            sequence: 0,
+            delivery: 0,
+            held: Vec::new(),
+            named: 0,
+            text_bytes_max,
+        }
     }
 
     /// Does so many steps; the one that was not answered, if the queue ends.
@@ -78,7 +94,7 @@ impl Script {
 
     fn text(&mut self) -> String {
         self.named += 1;
-        let length = self.rng.random_range(10..2_000);
+        let length = self.rng.random_range(10..self.text_bytes_max);
         format!("{:-<length$}", self.named)
     }
 
@@ -134,9 +150,9 @@ impl Script {
             Step::Harmless("touch") => self.done(peer, |leases| Ask::Touch { leases, lease_ms: LEASE_MS }, false)?,
             Step::Harmless(_) => self.done(peer, |leases| give_back(leases, GiveBack::Quiet), true)?,
             Step::Enqueue { sequence, texts } => {
-                let next = self.sender?.send(peer, *sequence, texts)?;
+                let next = self.sender?.send(peer, *sequence, texts, None)?;
                 self.sequence += texts.len() as u64;
-                assert_eq!(next, Some(self.sequence));
+                assert_eq!(next, self.sequence);
             }
             Step::Finish { .. } => self.done(peer, |finished| Ask::Ack { finished }, true)?,
             Step::Bury { .. } => self.done(peer, |leases| give_back(leases, GiveBack::Dead), true)?,
