@@ -17,6 +17,7 @@ need() { # need COMMAND DEBIAN_PACKAGE
 need python3 python3 # the old peer in another language
 need node nodejs     # leads the browser that opens the hub's page
 need chromium chromium
+need strace strace   # kills queues at their calls to the system, and fails their disks
 need npm npm         # the libraries of the hub's page
 cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
 cargo clippy --version >/dev/null 2>&1 || rustup component add clippy

@@ -5,10 +5,12 @@
 //! listens on port 0 and is found by its `listening on` line. Nothing sleeps for a fixed time; a trial waits until
 //! something is the case, and fails when that takes longer than [`PATIENCE`].
 //!
-//! Beside the programs, the trials need `bash` and `env` of the GNU coreutils for the demos' scripts, and `python3` for the
-//! old peers. Three environment variables make them larger: `WEIR_MARKET_DATA` names a folder with the market data of 2016
-//! (without it, the demo's data is used), `WEIR_FLOOD` says how many random datagrams each node is to survive, `WEIR_KILLS` how
-//! many processes of the tree are to be killed.
+//! Beside the programs, the trials need `bash` and `env` of the GNU coreutils for the demos' scripts, `python3` for the
+//! old peers, and `strace`, which must be allowed to trace, for queues that are killed or whose disks fail. Environment
+//! variables make them larger: `WEIR_MARKET_DATA` names a folder with the market data of 2016 (without it, the demo's data is
+//! used), `WEIR_FLOOD` says how many random datagrams each node is to survive, `WEIR_KILLS` how many processes of the tree
+//! are to be killed, `WEIR_QUEUE_KILLS` how many times queues with a log are; `WEIR_KILL_POINTS=all` has one killed at every
+//! call to the system (`./kill-everywhere.sh` sets both).
 #![expect(
     clippy::disallowed_methods,
     clippy::missing_panics_doc,
