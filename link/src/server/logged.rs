@@ -364,6 +364,7 @@ impl Server {
         }
         while let Some((_, count)) = self.intake_gates.pop_front_if(|(gate, _)| *gate <= durable) {
             self.intake_free += count;
+            self.intake_gated -= count;
         }
     }
 

@@ -140,10 +140,12 @@ pub struct Server {
     sessions: Sessions,
     parked: Parked,
     answers: VecDeque<(SocketAddr, u64, Reply)>,
-    /// Answers that wait until what they say is durable, each with its place in the journal.
+    /// Answers that wait until what they say is durable, each with its place in the journal, the lowest first.
     gated: VecDeque<(u64, SocketAddr, u64, Reply)>,
     /// Of the intake's answers so many wait likewise.
     intake_gates: VecDeque<(u64, usize)>,
+    /// How many that are in all.
+    intake_gated: usize,
     /// Of the intake's answers so many may leave.
     intake_free: usize,
     log: Log,
@@ -204,6 +206,7 @@ impl Server {
             answers: VecDeque::new(),
             gated: VecDeque::new(),
             intake_gates: VecDeque::new(),
+            intake_gated: 0,
             intake_free: 0,
             log: Log::default(),
             fault,
@@ -300,13 +303,13 @@ impl Server {
         let duplicates = self.intake.counts().duplicates;
         let Self { intake, queue, limits, full_limit, .. } = self;
         intake.handle(now, from, token, ask, &mut QueueShelf { now, from, queue, limits, full_limit });
-        let answers = self.intake.answers() - self.intake_free;
-        let waiting: usize = self.intake_gates.iter().map(|(_, count)| count).sum();
+        let new = self.intake.answers() - self.intake_free - self.intake_gated;
         let early = self.fault == Some(Fault::ConfirmsDuplicatesEarly) && self.intake.counts().duplicates > duplicates;
         if self.made() <= self.durable() || early {
-            self.intake_free += answers - waiting;
+            self.intake_free += new;
         } else {
-            self.intake_gates.push_back((self.made(), answers - waiting));
+            self.intake_gates.push_back((self.made(), new));
+            self.intake_gated += new;
         }
     }
 
@@ -472,7 +475,8 @@ impl Server {
     fn answer_at(&mut self, gate: u64, to: SocketAddr, token: u64, reply: Reply) {
         self.counts.nones += u64::from(matches!(reply, Reply::None { .. }));
         if gate > self.durable() {
-            self.gated.push_back((gate, to, token, reply));
+            let place = self.gated.partition_point(|(other, ..)| *other <= gate);
+            self.gated.insert(place, (gate, to, token, reply));
         } else {
             self.answers.push_back((to, token, reply));
         }

@@ -1,5 +1,7 @@
 //! The rules of the link, one by one, as requests and answers in the words that travel.
 
+mod logged;
+
 use std::fmt::Write;
 
 use super::*;
