@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     fs, io,
     os::unix::process::CommandExt as _,
+    path::PathBuf,
     process::{Command, ExitCode},
 };
 
@@ -17,7 +18,12 @@ const INTERRUPTED: u8 = 130;
 
 /// Runs this program again, with `inside` as one more flag, in a process group and with a temporary folder of its own.
 pub(crate) fn run_again(inside: &str) -> Result<ExitCode, Failed> {
-    let folder = std::env::temp_dir().join(format!("weir-bench-{}", std::process::id()));
+    let name = format!("weir-bench-{}", std::process::id());
+    // What is measured on a disk is to be on one: a system's temporary folder may be memory.
+    let folder = match std::env::var_os("TMPDIR") {
+        Some(folder) => PathBuf::from(folder).join(name),
+        None => std::env::current_exe()?.with_file_name(name),
+    };
     fs::create_dir(&folder)?;
     let ended = again(inside, folder.as_os_str());
     fs::remove_dir_all(&folder)?;

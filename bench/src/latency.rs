@@ -133,11 +133,11 @@ impl Seen {
 }
 
 impl Seen {
-    /// Of sorted latencies.
+    /// Of sorted latencies: the one that so many in a thousand do not exceed.
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    fn percentile_us(&self, percent: usize) -> f64 {
+    fn permille_us(&self, permille: usize) -> f64 {
         let last = self.latencies_ns.len().saturating_sub(1);
-        self.latencies_ns.get(last * percent / 100).map_or(0.0, |&ns| ns as f64 / 1_000.0)
+        self.latencies_ns.get(last * permille / 1_000).map_or(0.0, |&ns| ns as f64 / 1_000.0)
     }
 }
 
@@ -146,6 +146,7 @@ impl Seen {
 pub(crate) struct Latency {
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
+    pub(crate) p999_us: f64,
     pub(crate) max_us: f64,
     /// What the queue's process took.
     pub(crate) cpu_percent: f64,
@@ -165,38 +166,66 @@ pub(crate) fn measure(
         return Err(Failed::Lost { sent: paced.messages, arrived: seen.count() });
     }
     seen.latencies_ns.sort_unstable();
-    let us = |percent| seen.percentile_us(percent);
+    let us = |permille| seen.permille_us(permille);
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     let cpu_percent = (cpu_ticks(process)? - ticks) as f64 / lasting.as_secs_f64(); // a tick is a hundredth of a second
-    Ok(Latency { p50_us: us(50), p99_us: us(99), max_us: us(100), cpu_percent })
+    Ok(Latency { p50_us: us(500), p99_us: us(990), p999_us: us(999), max_us: us(1_000), cpu_percent })
+}
+
+/// How far a message has to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Its producer has the answer that it is stored.
+    Stored,
+    /// Its consumer has it.
+    Consumed,
 }
 
 /// Through our queue, on the link: each message acknowledged, leased and finished.
-pub(crate) fn link_at_a_pace(queue: &Node, clock: Clock, paced: Paced) -> Result<Seen, Failed> {
+pub(crate) fn link_at_a_pace(queue: &Node, clock: Clock, paced: Paced, until: Until) -> Result<Seen, Failed> {
     let to = queue.address;
     let producing = thread::spawn(move || {
-        let mut producing = Producing { producer: producer(protocol::DATAGRAM_BYTES_MAX), queue: to, paced, next: 0 };
+        let mut producing = Producing {
+            producer: producer(protocol::DATAGRAM_BYTES_MAX),
+            queue: to,
+            clock,
+            paced,
+            next: 0,
+            stored: Seen::new(paced),
+        };
         wake_in_time();
-        drive(&mut producing, to, clock, Wakes::AtItsTimes)
+        drive(&mut producing, to, clock, Wakes::AtItsTimes).map(|()| producing.stored)
     });
     let mut consuming = Consuming::new(to, paced.messages, protocol::DATAGRAM_BYTES_MAX);
     consuming.seen = Some((clock, Seen::new(paced)));
     drive(&mut consuming, to, clock, Wakes::ForDatagrams)?;
-    producing.join().map_err(|_| Failed::Program("the producer panicked".to_owned()))??;
-    consuming.seen.map(|(_, seen)| seen).ok_or_else(|| Failed::Program("nothing was recorded".to_owned()))
+    let stored = producing.join().map_err(|_| Failed::Program("the producer panicked".to_owned()))??;
+    let consumed = consuming.seen.map(|(_, seen)| seen);
+    match until {
+        Until::Stored => Ok(stored),
+        Until::Consumed => consumed.ok_or_else(|| Failed::Program("nothing was recorded".to_owned())),
+    }
 }
 
 /// Pushes each message when it is due.
 struct Producing {
     producer: Producer,
     queue: SocketAddr,
+    clock: Clock,
     paced: Paced,
     next: u64,
+    /// The answers to what was pushed.
+    stored: Seen,
 }
 
 impl Machine for Producing {
     fn handle_datagram(&mut self, now: Now, _port: Port, _from: SocketAddr, datagram: &[u8]) {
+        let before = self.producer.confirmed();
         self.producer.handle_datagram(now, datagram);
+        for number in before..self.producer.confirmed() {
+            let due = u64::try_from(self.paced.due(number).as_nanos()).unwrap_or(u64::MAX);
+            self.stored.record(self.clock.now_ns(), due);
+        }
     }
 
     fn handle_timeout(&mut self, now: Now) {

@@ -32,23 +32,40 @@ pub(crate) struct End {
 
 pub(crate) const QUEUE: Port = Port(0);
 
+/// Which end of the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Produces,
+    Consumes,
+}
+
 /// Producer, queue and consumer as three processes: messages a second, each acknowledged, leased and finished.
-pub(crate) fn through(queue: &mut Node, messages: u64, mtu: usize) -> Result<Rate, Failed> {
-    let end = |what: &[&str]| -> Result<Command, Failed> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["--peer", &queue.address.to_string(), "--mtu", &mtu.to_string()]);
-        command.args(["--messages", &messages.to_string()]).args(what).stdin(Stdio::null());
-        Ok(command)
-    };
+pub(crate) fn through(queue: &Node, messages: u64, mtu: usize) -> Result<Rate, Failed> {
     let start = Instant::now();
-    let mut consumer = end(&[])?.spawn()?;
-    let produced = end(&["--produce"])?.status()?;
+    let mut consumer = end(Side::Consumes, queue, messages, mtu)?.spawn()?;
+    let produced = end(Side::Produces, queue, messages, mtu)?.status()?;
     let consumed = consumer.wait()?;
     if produced.success() && consumed.success() {
         Ok(rate(messages, start))
     } else {
         Err(Failed::Program(format!("an end of the link failed: {produced}, {consumed}")))
     }
+}
+
+/// One end alone, until it has done its part.
+pub(crate) fn alone(side: Side, queue: &Node, messages: u64, mtu: usize) -> Result<(), Failed> {
+    let ended = end(side, queue, messages, mtu)?.status()?;
+    if ended.success() { Ok(()) } else { Err(Failed::Program(format!("an end of the link failed: {ended}"))) }
+}
+
+fn end(side: Side, queue: &Node, messages: u64, mtu: usize) -> Result<Command, Failed> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["--peer", &queue.address.to_string(), "--mtu", &mtu.to_string()]);
+    command.args(["--messages", &messages.to_string()]).stdin(Stdio::null());
+    if side == Side::Produces {
+        command.arg("--produce");
+    }
+    Ok(command)
 }
 
 /// One end, in a process of its own.

@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark is about the world: sockets, clocks, processes")]
 #![expect(clippy::print_stdout, reason = "the table is the output")]
 
+mod disk;
 mod guard;
 mod latency;
 mod link;
@@ -21,6 +22,7 @@ mod yardstick;
 use std::{process::ExitCode, time::Duration};
 
 use clap::Parser as _;
+use latency::Until;
 use peers::{nats, redis};
 use pipeline::MarketSpread;
 use processes::Failed;
@@ -63,8 +65,8 @@ Examples:
   bench --peers --only latency --runs 3    rows whose name has \"latency\" in it
   bench --only market --market-lines 500k    the whole pipeline, on a short feed
 
-Build everything first: cargo build --release. What it starts listens on free ports of loopback, keeps nothing on disk
-and ends with it. Exit codes: 0 done, 1 failed, 2 bad command line, 130 ended by Ctrl-C or SIGTERM.";
+Build everything first: cargo build --release. What it starts listens on free ports of loopback and ends with it.
+Logs are kept beside it, or in $TMPDIR, up to 2 GB at a time, and removed: let that be on the disk that is meant. Exit codes: 0 done, 1 failed, 2 bad command line, 130 ended by Ctrl-C or SIGTERM.";
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -121,13 +123,14 @@ fn measure(args: &Args) -> Result<(), Failed> {
     }
     if has.nats {
         rows.push(Row::new(core, &[], || nats::core(n * 10)));
-        rows.push(Row::new(stream, &[], || nats::stream(n)));
+        rows.push(Row::new(stream, &[], || nats::stream(n, nats::Storage::Memory)));
     }
-    rows.push(Row::new(link, &of_peers, || link::through(&mut processes::mq()?, n * 50, 65_507)));
+    rows.push(Row::new(link, &of_peers, || link::through(&processes::mq()?, n * 50, 65_507)));
     table.turns(rows)?;
-    table.row("link: the same, datagrams of 1472", &[old, redis], || {
-        link::through(&mut processes::mq()?, n * 10, 1_472)
-    })?;
+    table
+        .row("link: the same, datagrams of 1472", &[old, redis], || link::through(&processes::mq()?, n * 10, 1_472))?;
+
+    disks(&mut table, has, n)?;
 
     let market = "market spread: feeder -> mq -> worker -> sink";
     if table.wants(market) {
@@ -148,10 +151,37 @@ fn measure(args: &Args) -> Result<(), Failed> {
 const OFFERED: u32 = 50_000;
 const LASTING: Duration = Duration::from_secs(4);
 
+/// Queues that keep what they have on a disk.
+fn disks(table: &mut Table, has: Installed, n: u64) -> Result<(), Failed> {
+    let plain = "disk: a plain loop, write and fdatasync";
+    let cached = "disk: nats stream in a file, confirmed unsynced";
+    let (os, disk) = ("disk: link, --durability os", "disk: link, --durability disk");
+    let of = [plain, cached];
+    let mut rows = vec![Row::new(plain, &[], || disk::plain(n * 30))];
+    if has.nats {
+        rows.push(Row::new(cached, &[], || nats::stream(n, nats::Storage::File)));
+    }
+    rows.push(Row::new(os, &of, || disk::through(disk::Level::Os, n * 30)));
+    rows.push(Row::new(disk, &of, || disk::through(disk::Level::Disk, n * 30)));
+    table.turns(rows)?;
+    if table.wants("restart") {
+        println!(
+            "\n{:<48}{:>12}{:>12}{:>12}{:>12}{:>14}",
+            "", "log MiB", "waiting", "ms", "MiB then", "MiB at the end"
+        );
+        for (name, finished) in [("restart: nearly all finished", true), ("restart: nothing finished", false)] {
+            disk::restart(finished)?.print(name);
+        }
+    }
+    Ok(())
+}
+
 fn latencies(table: &Table, has: Installed) -> Result<(), Failed> {
     let mut rows = vec![Row::new("latency: link, acknowledged", &[], || {
         let queue = processes::mq()?;
-        latency::measure(queue.id(), OFFERED, LASTING, |clock, paced| latency::link_at_a_pace(&queue, clock, paced))
+        latency::measure(queue.id(), OFFERED, LASTING, |clock, paced| {
+            latency::link_at_a_pace(&queue, clock, paced, Until::Consumed)
+        })
     })];
     if has.redis {
         rows.push(Row::new("latency: redis lists, LPUSH -> BLMPOP", &[], || {
@@ -165,6 +195,13 @@ fn latencies(table: &Table, has: Installed) -> Result<(), Failed> {
             latency::measure(broker.id(), OFFERED, LASTING, |clock, paced| nats::at_a_pace(&broker, clock, paced))
         }));
     }
+    let queue = |until| {
+        let queue = disk::mq(disk::Level::Disk)?;
+        let node = &queue.node;
+        latency::measure(node.id(), OFFERED, LASTING, |clock, paced| latency::link_at_a_pace(node, clock, paced, until))
+    };
+    rows.push(Row::new("latency: link on disk, until answered", &[], || queue(Until::Stored)));
+    rows.push(Row::new("latency: link on disk, until consumed", &[], || queue(Until::Consumed)));
     table.latencies(&format!("at {OFFERED} messages/s offered"), rows)
 }
 

@@ -77,7 +77,7 @@ impl Table {
         if !rows.iter().any(|row| self.wants(row.name)) {
             return Ok(());
         }
-        println!("\n{head:<48}{:>12}{:>12}{:>12}{:>12}", "p50 us", "p99 us", "max us", "its CPU %");
+        println!("\n{head:<48}{:>12}{:>12}{:>12}{:>12}{:>12}", "p50 us", "p99 us", "p99.9 us", "max us", "its CPU %");
         for (name, _, figures) in measured(self.runs, rows)? {
             let median = |figure: fn(&Latency) -> f64| {
                 let mut values: Vec<f64> = figures.iter().map(figure).collect();
@@ -85,8 +85,9 @@ impl Table {
                 values.get(values.len() / 2).copied().unwrap_or_default()
             };
             let (p50, p99) = (median(|figure| figure.p50_us), median(|figure| figure.p99_us));
-            let (max, cpu) = (median(|figure| figure.max_us), median(|figure| figure.cpu_percent));
-            println!("{name:<48}{p50:>12.0}{p99:>12.0}{max:>12.0}{cpu:>12.1}");
+            let (p999, max) = (median(|figure| figure.p999_us), median(|figure| figure.max_us));
+            let cpu = median(|figure| figure.cpu_percent);
+            println!("{name:<48}{p50:>12.0}{p99:>12.0}{p999:>12.0}{max:>12.0}{cpu:>12.1}");
         }
         Ok(())
     }

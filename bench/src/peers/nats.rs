@@ -1,7 +1,7 @@
-//! NATS: core, which confirms nothing, and a `JetStream` in memory, whose messages are each confirmed and acknowledged.
+//! NATS: core, which confirms nothing, and a `JetStream`, in memory or in a file, whose messages are each confirmed and acknowledged.
 
 use std::{
-    io,
+    fs, io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -32,10 +32,20 @@ const MESSAGES_A_WRITE: u64 = 512;
 const UNCONFIRMED_MAX: u64 = 1_000;
 const MESSAGES_A_PULL: u64 = 500;
 
+/// Where a stream is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Storage {
+    Memory,
+    /// Synced every two minutes, whatever has been confirmed.
+    File,
+}
+
 pub(crate) fn start(streams: bool) -> Result<Broker, Failed> {
+    let folder = std::env::temp_dir().join("jetstream");
+    // What an earlier one has left.
+    let _ = fs::remove_dir_all(&folder);
     Broker::start(PROGRAM, |port| {
-        let folder = std::env::temp_dir().join("jetstream").display().to_string();
-        let port = port.to_string();
+        let (folder, port) = (folder.display().to_string(), port.to_string());
         let mut flags = vec!["-a", "127.0.0.1", "-p", &port];
         if streams {
             flags.extend(["-js", "-sd", &folder]);
@@ -158,14 +168,18 @@ pub(crate) fn core(messages: u64) -> Result<Rate, Failed> {
     Ok(rate)
 }
 
-/// A stream in memory: each publication is confirmed, each message acknowledged, as on the link.
-pub(crate) fn stream(messages: u64) -> Result<Rate, Failed> {
+/// A stream: each publication is confirmed, each message acknowledged, as on the link.
+pub(crate) fn stream(messages: u64, storage: Storage) -> Result<Rate, Failed> {
     let broker = start(true)?;
     let mut consumer = connected(&broker, b"SUB inbox.api 1\r\nSUB inbox.batch 2\r\n")?;
+    let storage = if storage == Storage::Memory { "memory" } else { "file" };
     consumer.ask(
         "STREAM.CREATE.bench",
-        "{\"name\":\"bench\",\"subjects\":[\"queue\"],\"retention\":\"workqueue\",\"storage\":\"memory\",\
-         \"num_replicas\":1,\"discard\":\"new\",\"max_age\":0,\"max_msgs\":-1,\"max_bytes\":-1,\"max_consumers\":-1}",
+        &format!(
+            "{{\"name\":\"bench\",\"subjects\":[\"queue\"],\"retention\":\"workqueue\",\"storage\":\"{storage}\",\
+             \"num_replicas\":1,\"discard\":\"new\",\"max_age\":0,\"max_msgs\":-1,\"max_bytes\":-1,\
+             \"max_consumers\":-1}}"
+        ),
     )?;
     consumer.ask(
         "CONSUMER.DURABLE.CREATE.bench.worker",

@@ -1,0 +1,175 @@
+//! The queue that keeps a log: messages a second through it, how long an answer takes, how soon it is there again.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt as _,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use rustix::fs::{FallocateFlags, fallocate};
+
+use crate::{
+    MESSAGE_BYTES,
+    link::{self, Side},
+    load::rate,
+    processes::{Failed, Node, memory_mib, program},
+    table::Rate,
+};
+
+/// The largest datagrams that the link takes.
+const MTU: usize = 65_507;
+
+/// What the plain loop writes before it syncs: half of what a producer has under way. The other half is on its way then.
+const GROUP_BYTES: usize = 512 << 10;
+
+/// The length of a log's file.
+const FILE_BYTES: u64 = 64 << 20;
+
+/// How much a log has that is started with, in bytes.
+const RESTART_BYTES: u64 = 1 << 30;
+
+/// A folder for one run, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Result<Self, Failed> {
+        let path = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What an answer waits for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Level {
+    Os,
+    Disk,
+}
+
+/// A queue with a new log, which goes with it.
+pub(crate) struct Logged {
+    pub(crate) node: Node,
+    _folder: Folder,
+}
+
+/// Starts one.
+pub(crate) fn mq(level: Level) -> Result<Logged, Failed> {
+    let folder = Folder::new("log")?;
+    let level = match level {
+        Level::Os => "os",
+        Level::Disk => "disk",
+    };
+    let node = with_log(&folder, &["--durability", level])?;
+    Ok(Logged { node, _folder: folder })
+}
+
+fn with_log(folder: &Folder, flags: &[&str]) -> Result<Node, Failed> {
+    let mut command = program("mq")?;
+    command.args(["--address", "127.0.0.1:0", "--data"]).arg(&folder.0).args(flags);
+    Node::listening(command)
+}
+
+/// Producer, queue with a log and consumer: messages a second, each durable before it is acknowledged or leased.
+pub(crate) fn through(level: Level, messages: u64) -> Result<Rate, Failed> {
+    link::through(&mq(level)?.node, messages, MTU)
+}
+
+/// The bytes of so many messages, written and synced by a loop that does nothing else.
+pub(crate) fn plain(messages: u64) -> Result<Rate, Failed> {
+    let folder = Folder::new("plain")?;
+    let group = vec![b'x'; GROUP_BYTES];
+    let bytes = messages * framed_bytes()?;
+    let start = Instant::now();
+    let mut written = 0;
+    while written < bytes {
+        let path = folder.0.join("file");
+        let file = File::create(&path)?;
+        fallocate(&file, FallocateFlags::empty(), 0, FILE_BYTES).map_err(std::io::Error::from)?;
+        file.sync_all()?;
+        for at in (0..FILE_BYTES).step_by(GROUP_BYTES) {
+            file.write_all_at(&group, at)?;
+            file.sync_data()?;
+            written += GROUP_BYTES as u64;
+            if written >= bytes {
+                break;
+            }
+        }
+    }
+    Ok(rate(messages, start))
+}
+
+/// The length of a message as a frame.
+fn framed_bytes() -> Result<u64, Failed> {
+    let mut frame = Vec::new();
+    protocol::frame::push(&[b'x'; MESSAGE_BYTES], &mut frame).map_err(|error| Failed::Program(error.to_string()))?;
+    Ok(frame.len() as u64)
+}
+
+/// What a start from a log takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Restart {
+    pub(crate) log_mib: f64,
+    /// How many messages wait.
+    pub(crate) ready: u64,
+    /// From the program's start to where it listens.
+    pub(crate) took: Duration,
+    /// The most memory that it has had by then.
+    pub(crate) memory_mib: f64,
+    /// The most memory when all that waited has been consumed.
+    pub(crate) memory_at_the_end_mib: f64,
+}
+
+impl Restart {
+    /// Under the head that names these columns.
+    pub(crate) fn print(&self, name: &str) {
+        let Self { log_mib, ready, took, memory_mib, memory_at_the_end_mib } = self;
+        let ms = took.as_millis();
+        println!("{name:<48}{log_mib:>12.0}{ready:>12}{ms:>12}{memory_mib:>12.0}{memory_at_the_end_mib:>14.0}");
+    }
+}
+
+/// Fills a log, kills the queue and starts it again; then all that is left is consumed. `finished` says whether nearly all
+/// messages were finished before.
+pub(crate) fn restart(finished: bool) -> Result<Restart, Failed> {
+    let folder = Folder::new("log")?;
+    // All is kept, and all may wait.
+    let flags = ["--durability", "os", "--keep-bytes", "4GiB", "--bytes-max", "4GiB"];
+    let messages = RESTART_BYTES / framed_bytes()?;
+    let left = if finished { messages / 100 } else { messages };
+    let queue = with_log(&folder, &flags)?;
+    if finished {
+        link::through(&queue, messages - left, MTU)?;
+    }
+    link::alone(Side::Produces, &queue, left, MTU)?;
+    // Killed, as a crash would.
+    drop(queue);
+    let log_mib = mib(&folder)?;
+    let start = Instant::now();
+    let queue = with_log(&folder, &flags)?;
+    let took = start.elapsed();
+    let memory = memory_mib(queue.id(), "VmHWM")?;
+    link::alone(Side::Consumes, &queue, left, MTU)?;
+    let memory_at_the_end_mib = memory_mib(queue.id(), "VmHWM")?;
+    Ok(Restart { log_mib, ready: left, took, memory_mib: memory, memory_at_the_end_mib })
+}
+
+/// What the folder's files have.
+#[expect(clippy::cast_precision_loss, reason = "a size is read by people")]
+fn mib(folder: &Folder) -> Result<f64, Failed> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(&folder.0)? {
+        let entry = entry?;
+        if entry.path().extension().is_some_and(|extension| extension == "log") {
+            bytes += entry.metadata()?.len();
+        }
+    }
+    Ok(bytes as f64 / f64::from(1 << 20))
+}
