@@ -14,6 +14,7 @@ fn with_log() -> Bench {
         next_offset: 0,
         end: 0,
         kept_from: 0,
+        kept_bytes: 0,
         room: 1 << 30,
         cut_bytes: 0,
         set_aside: Vec::new(),
