@@ -60,6 +60,8 @@ pub struct Recovery {
     fault: Option<Fault>,
     queue: Queue,
     intake: Intake,
+    /// Whether a part of the log was set aside, and no start is known of since.
+    has_lost: bool,
 }
 
 impl Recovery {
@@ -71,6 +73,7 @@ impl Recovery {
             fault,
             queue: Queue::to_be_replayed(limits, fault),
             intake: Intake::with_fault(0, limits.producers_max, level, fault),
+            has_lost: false,
         }
     }
 
@@ -88,24 +91,37 @@ impl Recovery {
             }
             Entry::Record { messages, bytes, .. } => {
                 let (record, tail) = Record::read(bytes)?;
+                self.has_lost &= !matches!(record, Record::Started { .. });
                 self.queue.replay(u64::from(messages), &record, tail)?;
                 self.intake.replay(u64::from(messages), &record, tail)?;
             }
-            Entry::Lost { first, next } => self.queue.replay_lost(first, next),
+            Entry::Lost { first, next } => {
+                self.has_lost = true;
+                self.queue.replay_lost(first, next);
+            }
         }
         Ok(())
     }
 
     /// All has been played. `machine_boot` names this start of the machine.
     pub fn finish(self, machine_boot: u128, opened: &wal::Opened) -> Server {
-        let Self { limits, level, fault, mut queue, mut intake } = self;
+        let Self { limits, level, fault, mut queue, mut intake, has_lost } = self;
         let node = opened.node;
         let boot = if fault == Some(Fault::SameBoot) { 1 } else { opened.boot };
+        // Offsets may have been given that nobody knows of any more; they are not to be taken for those that are given now.
+        let anew = if has_lost { queue.records_of_a_new_generation() } else { Vec::new() };
+        for record in &anew {
+            let replayed = queue.replay(0, record, &[]);
+            debug_assert!(replayed.is_ok(), "these messages are known");
+        }
         queue.end_replay(node, boot);
         let boot = queue.boot();
         intake.end_replay(boot);
         let mut journal = Journal::new(level, queue.next(), opened.room);
         let level = if level == Durability::Os { OS_LEVEL } else { 0 };
+        for record in &anew {
+            journal.push(0, record, &[]);
+        }
         let started = Record::Started { level, machine_boot };
         journal.push(0, &started, &[]);
         let replayed = queue.replay(0, &started, &[]);

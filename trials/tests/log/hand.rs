@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::{Signal, geteuid};
 use serde_json::Value;
-use trials::{Ended, Node, TempFolder, program};
+use trials::{Ended, Node, TempFolder, program, wait_until};
 
 use crate::{peer::Peer, queue};
 
@@ -190,4 +190,45 @@ fn damage_is_refused_by_its_place_and_can_be_set_aside() {
     assert_eq!(taken[7], "");
     let aside = fs::read(data.join(format!("damaged-{block:020}.bin"))).unwrap();
     assert!(aside.windows(8).any(|part| part == b"essage-3"), "the bad range is kept");
+}
+
+/// The end of a log is lost, and with it messages that a worker had passed on. Those that get their offsets are others, and
+/// the next queue takes them for others.
+#[test]
+fn new_messages_in_the_place_of_lost_ones_are_not_taken_for_them() {
+    let folder = TempFolder::create();
+    let data = folder.path().join("data");
+    let next = Node::listening(program("mq").args(["--address", "127.0.0.1:0"]));
+    let passed = trials::Client::to(next.address());
+    let pass = |peer: &Peer, count: u64| {
+        let mut command = program("worker");
+        command.args(["--function", "passthrough", "--output-type", "queue"]);
+        command.args(["--input-address", &peer.address.to_string(), "--output-address", &next.address().to_string()]);
+        let worker = Node::start(&mut command);
+        wait_until("what is passed on", || passed.stat().count("accepted") == count);
+        wait_until("the finishes", || peer.stat().sum(&["ready", "leased"]) == 0);
+        assert_eq!(worker.stop(Signal::TERM).code, Some(0));
+    };
+    let mut peer = Peer::start(&mut queue(&data)).unwrap();
+    for n in 0..5 {
+        peer.say(&format!("PUT:message-{n}")).unwrap();
+    }
+    pass(&peer, 5);
+    peer.node.stop(Signal::KILL);
+    let file = data.join("00000000000000000000.log");
+    let at = fs::read(&file).unwrap().windows(9).position(|part| part == b"message-3").unwrap() as u64;
+    fs::File::options().write(true).open(&file).unwrap().set_len((at / 64 - 1) * 64).unwrap();
+    check_refused(&mut queue(&data), "the file ends before the log does");
+    let mut peer = Peer::start(queue(&data).arg("--salvage")).unwrap();
+    assert_eq!(peer.stat().sum(&["accepted", "ready"]), 6, "three are known, and nothing of what became of them");
+    for n in 0..4 {
+        peer.say(&format!("PUT:other-{n}")).unwrap();
+    }
+    // The four others, and none of the three again.
+    pass(&peer, 9);
+    assert_eq!(passed.stat().count("duplicate_ids"), 3);
+    let mut texts: Vec<String> = (0..9).map(|_| passed.get()).collect();
+    texts.sort_unstable();
+    let expected = (0..5).map(|n| format!("message-{n}")).chain((0..4).map(|n| format!("other-{n}")));
+    assert!(expected.eq(texts), "a message is missing or came twice");
 }

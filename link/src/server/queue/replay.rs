@@ -240,6 +240,13 @@ impl Queue {
         }
     }
 
+    /// What begins a new generation for messages to come, and leaves all that are known in theirs.
+    pub(crate) fn records_of_a_new_generation(&self) -> Vec<Record<'static>> {
+        let (fresh, next) = (self.leases.fresh(), self.store.next());
+        let begun = (fresh < next).then(|| Record::HandedOut { first: fresh, last: next - 1, attempt: 1 });
+        begun.into_iter().chain([Record::Rewound { to: next }]).collect()
+    }
+
     fn come(&mut self, messages: u64) {
         let next = self.store.next() + messages;
         self.store = Store::left_out(0, next);
