@@ -147,7 +147,7 @@ impl OnDisk {
                 self.refused = Some((at, commit));
                 return None;
             }
-            Some((_, commit)) => commit,
+            Some((_, commit)) => server.poll_commit_again(now, commit),
             None => server.poll_commit(now)?,
         };
         let mut log = self.log.take()?;

@@ -39,6 +39,10 @@ const TRIM_EVERY: Duration = Duration::from_mins(1);
 /// So often if something waits for room on its disk; the log asks the disk no more often.
 const ASK_FOR_ROOM_EVERY: Duration = Duration::from_secs(1);
 
+/// At the level of the operating system the log syncs with the first commit a second after the last sync: so long after the
+/// last record there is one.
+const SYNC_AFTER: Duration = Duration::from_secs(1);
+
 /// The id of a read for messages to be delivered; those for clients count from 1.
 const LOAD: u64 = 0;
 
@@ -146,6 +150,8 @@ pub(super) struct Log {
     /// Those that are being read for, by the id of their read, less one.
     reading: Vec<Asked>,
     trimmed: Duration,
+    /// Whether it may not have been synced since.
+    is_unsynced: bool,
     /// Who asked for the last SEEK with which token, and its answer.
     last_seek: Option<((SocketAddr, u64), u64)>,
     closing: Closing,
@@ -213,6 +219,7 @@ impl Server {
         let next = self.queue.next();
         let room = std::mem::take(&mut self.log.room);
         let records = self.queue.journal_mut()?.take(next, room);
+        self.log.is_unsynced = self.level() == Durability::Os && !records.is_empty();
         self.log.trimmed = now.since_start;
         self.queue.asks_for_room();
         if closes {
@@ -220,6 +227,19 @@ impl Server {
         }
         let at_us = micros(now.since_epoch);
         Some(Commit { records, at_us, snapshot, low_water, reserve, reads, close: closes })
+    }
+
+    /// What a full disk refused, with all that has happened since. It has a snapshot, because only so the log reaches the room
+    /// that it keeps for its next segment.
+    pub fn poll_commit_again(&mut self, now: Now, mut commit: Commit) -> Commit {
+        let next = self.queue.next();
+        if let Some(journal) = self.queue.journal_mut() {
+            commit.records.append(&mut journal.take(next, Vec::new()));
+        }
+        commit.snapshot = Some(self.snapshot());
+        commit.at_us = micros(now.since_epoch);
+        commit.low_water = self.queue.low_water();
+        commit
     }
 
     fn snapshot(&self) -> Vec<u8> {
@@ -412,7 +432,11 @@ impl Server {
 
     /// When the log is to be asked next without any other reason; not while it works.
     pub(super) fn log_timeout(&self) -> Option<Duration> {
-        let every = if self.queue.wants_room() { ASK_FOR_ROOM_EVERY } else { TRIM_EVERY };
+        let every = match (self.queue.wants_room(), self.log.is_unsynced) {
+            (true, _) => ASK_FOR_ROOM_EVERY,
+            (false, true) => SYNC_AFTER,
+            (false, false) => TRIM_EVERY,
+        };
         let rests = self.queue.journal().is_some_and(|journal| !journal.is_under_way()) && !self.is_closed();
         rests.then(|| self.log.trimmed + every)
     }
