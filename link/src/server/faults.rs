@@ -28,7 +28,7 @@ pub enum Fault {
     ForgetsProducers,
     /// A restarted queue goes by the boot of its former self.
     SameBoot,
-    /// A rewound queue keeps its generation.
+    /// A rewound queue, or one that may have lost messages, keeps its generation.
     SameGeneration,
     /// What is handed out takes room from what workers put in.
     LeasesTakeRoom,

@@ -193,6 +193,8 @@ impl Server {
         let is_due = self.queue.journal().is_some_and(Journal::is_due);
         let trims = self.log_timeout().is_some_and(|at| now.since_start >= at);
         let closes = self.log.closing == Closing::Wanted;
+        // A SEEK is not to be forgotten, whatever the level: what is told after it is told in its boot.
+        let close = closes || self.queue.is_rewinding();
         if !is_due && loads.is_none() && self.log.asked.is_empty() && !self.log.wants_snapshot && !trims && !closes {
             return None;
         }
@@ -226,7 +228,7 @@ impl Server {
             self.log.closing = Closing::UnderWay;
         }
         let at_us = micros(now.since_epoch);
-        Some(Commit { records, at_us, snapshot, low_water, reserve, reads, close: closes })
+        Some(Commit { records, at_us, snapshot, low_water, reserve, reads, close })
     }
 
     /// What a full disk refused, with all that has happened since. It has a snapshot, because only so the log reaches the room
@@ -239,6 +241,7 @@ impl Server {
         commit.snapshot = Some(self.snapshot());
         commit.at_us = micros(now.since_epoch);
         commit.low_water = self.queue.low_water();
+        commit.close |= self.queue.is_rewinding();
         commit
     }
 
@@ -281,7 +284,9 @@ impl Server {
     fn load(&mut self, now: Now, chunk: &Chunk, end: u64) -> Result<(), LogDamaged> {
         let (records, first_offset) = match &chunk.found {
             Found::Records { records, first_offset, position, next, lost, .. } => {
-                self.queue.begin_load(*position, *next, end);
+                if !self.queue.begin_load(*position, *next, end) {
+                    return Ok(());
+                }
                 if let Some((first, next)) = *lost {
                     self.queue.lose(first, next);
                 }
@@ -352,7 +357,6 @@ impl Server {
         self.sessions = super::Sessions::default();
         self.parked = super::Parked::default();
         self.given_back.clear();
-        self.boot = self.queue.boot();
         self.answer(to, token, Reply::Done { letters: Vec::new(), count, body: Vec::new() });
     }
 
@@ -391,12 +395,12 @@ impl Server {
     /// Answers whose changes are durable may leave.
     fn release(&mut self) {
         let durable = self.durable();
-        for (gate, to, token, reply) in std::mem::take(&mut self.gated) {
-            if gate <= durable {
-                self.answers.push_back((to, token, reply));
-            } else {
-                self.gated.push_back((gate, to, token, reply));
-            }
+        if !self.queue.is_rewinding() {
+            self.boot = self.queue.boot();
+        }
+        while let Some(gated) = self.gated.pop_front_if(|(gate, ..)| *gate <= durable) {
+            let (_, to, token, reply) = gated;
+            self.answers.push_back((to, token, reply));
         }
         while let Some((_, count)) = self.intake_gates.pop_front_if(|(gate, _)| *gate <= durable) {
             self.intake_free += count;

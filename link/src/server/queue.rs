@@ -130,6 +130,8 @@ pub(crate) struct Queue {
     /// Bytes of the log in which messages are that are ready and not in memory.
     left_out_bytes: u64,
     loading: Loading,
+    /// Where in the journal the last SEEK is written down.
+    rewound: u64,
     /// Something was put off because the log's disk has no room: it is to be asked again soon.
     wants_room: bool,
     counts: Ledger,
@@ -156,6 +158,7 @@ impl Queue {
             open_bytes: 0,
             left_out_bytes: 0,
             loading: Loading::default(),
+            rewound: 0,
             wants_room: false,
             counts: Ledger::default(),
             flow: Flow::default(),
@@ -267,7 +270,7 @@ impl Queue {
 
     /// The lowest range that has come back, if it may be handed out and is in memory.
     fn first_back(&self) -> Option<(u64, Open)> {
-        self.leases.first_ready().filter(|(first, _)| *first < self.store.loaded())
+        self.leases.first_ready().filter(|(first, _)| *first < self.store.loaded() && !self.is_rewinding())
     }
 
     /// Where the fresh messages end that may be leased: they are durable, and in memory.
@@ -278,6 +281,9 @@ impl Queue {
 
     /// Where the messages end that are durable, and in memory.
     fn here_end(&self) -> u64 {
+        if self.is_rewinding() {
+            return 0;
+        }
         let early = self.fault == Some(Fault::DeliversEarly);
         let durable = self.journal.as_ref().filter(|_| !early).map_or(u64::MAX, Journal::durable_next);
         self.store.loaded().min(durable)
@@ -645,6 +651,12 @@ impl Queue {
     /// From now on it writes down what happens.
     pub(crate) fn begin_journal(&mut self, journal: Journal) {
         self.journal = Some(journal);
+    }
+
+    /// Whether the last SEEK is not durable yet. Until it is nothing is handed out, or it would be in a boot and a generation
+    /// that a loss of power takes back.
+    pub(crate) fn is_rewinding(&self) -> bool {
+        self.journal.as_ref().is_some_and(|journal| journal.durable() < self.rewound)
     }
 
     /// Whether something waits for room on the log's disk.

@@ -211,7 +211,8 @@ impl Queue {
                 self.rewind(to);
             }
             Record::Started { level, machine_boot } => {
-                self.life.generation += u64::from(self.may_have_lost(machine_boot));
+                let goes_on = self.fault == Some(Fault::SameGeneration) || !self.may_have_lost(machine_boot);
+                self.life.generation += u64::from(!goes_on);
                 (self.life.level, self.life.machine_boot) = (level, machine_boot);
             }
             Record::Opened { .. } | Record::Ended { .. } => {}
@@ -322,6 +323,7 @@ impl Queue {
         self.counts.replayed += again;
         self.life.rewinds += 1;
         self.boot += 1;
+        self.rewound = self.journal.as_ref().map_or(0, super::Journal::made);
         self.unload();
         again
     }
@@ -341,12 +343,17 @@ impl Queue {
         Some(self.loading.position.map_or(LoadFrom::Offset(loaded), LoadFrom::Position))
     }
 
-    /// The log's end and the next place to read at are told with each part of it that is read.
-    pub(crate) fn begin_load(&mut self, position: u64, next: u64, end: u64) {
+    /// The log's end and the next place to read at are told with each part of it that is read. Whether it is wanted: not if it
+    /// was asked for before a SEEK.
+    pub(crate) fn begin_load(&mut self, position: u64, next: u64, end: u64) -> bool {
+        if !self.loading.is_asked {
+            return false;
+        }
         if self.loading.position.is_none() {
             self.left_out_bytes = self.left_out_bytes.max(end.saturating_sub(position));
         }
         self.loading = Loading { position: Some(next), is_asked: false };
+        true
     }
 
     /// Takes messages in that were in the log only: a record that begins at this offset.
