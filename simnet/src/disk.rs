@@ -42,6 +42,17 @@ pub struct DiskCounts {
     pub written: u64,
 }
 
+/// What a disk says is done, and is not: for faults that a test plants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// Files are synced.
+    Syncs,
+    /// Files whose names end so are synced.
+    SyncsOf(&'static str),
+    /// Names are synced.
+    Names,
+}
+
 #[derive(Clone, Default)]
 struct Inside {
     image: Image,
@@ -54,6 +65,7 @@ struct Inside {
     failing_sync: Option<u64>,
     /// Reads of this file fail.
     unreadable: Option<String>,
+    lie: Option<Lie>,
     /// The disk as it was when operations began to be kept, how many there were before, and each since.
     history: Option<(Image, u64, Vec<Operation>)>,
 }
@@ -104,6 +116,11 @@ impl FakeDisk {
     /// From now on a file cannot be read, or all can.
     pub fn set_unreadable(&self, name: Option<&str>) {
         self.lock().unreadable = name.map(str::to_owned);
+    }
+
+    /// From now on it lies, or is honest again.
+    pub fn set_lie(&self, lie: Option<Lie>) {
+        self.lock().lie = lie;
     }
 
     /// What has been done so far.
@@ -187,6 +204,14 @@ impl FakeDisk {
     fn apply(&self, operation: Operation) -> io::Result<()> {
         let mut inside = self.lock();
         inside.begin(&operation)?;
+        let is_lie = match (&inside.lie, &operation) {
+            (Some(Lie::Syncs), Operation::Sync(_)) | (Some(Lie::Names), Operation::SyncDir) => true,
+            (Some(Lie::SyncsOf(end)), Operation::Sync(name)) => name.ends_with(end),
+            _ => false,
+        };
+        if is_lie {
+            return Ok(());
+        }
         if let Some((_, _, history)) = &mut inside.history {
             history.push(operation.clone());
         }

@@ -37,7 +37,7 @@ mod weather;
 mod tests;
 
 pub use counts::{Counts, Garbled};
-pub use disk::{DiskCounts, FakeDisk};
+pub use disk::{DiskCounts, FakeDisk, Lie};
 pub use mailbox::{Mailbox, Received};
 pub use net::Net;
 pub use node::{NodeId, State};

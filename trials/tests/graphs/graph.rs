@@ -16,6 +16,7 @@ use sink::Sink;
 use worker::{LinkPlan, OnError, OutputKind, Route, Worker};
 
 use crate::{
+    disks::Disks,
     messages::{self, Text},
     options::{Options, Promise, Work},
     plant::Plant,
@@ -59,7 +60,8 @@ pub(crate) struct Graph {
     pub(crate) fed_before: Vec<u64>,
     /// How many processes have begun.
     lives: u64,
-    plant: Option<Plant>,
+    pub(crate) plant: Option<Plant>,
+    pub(crate) disks: Disks,
 }
 
 fn address(host: u8, port: Port) -> SocketAddr {
@@ -67,13 +69,13 @@ fn address(host: u8, port: Port) -> SocketAddr {
 }
 
 /// As if drawn at random.
-fn mix(number: u64) -> u64 {
+pub(crate) fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)
 }
 
-fn reports() -> Reports {
+pub(crate) fn reports() -> Reports {
     let identity = Identity { vuid: String::new(), func: String::new(), address: None };
     let start = Now { since_start: Duration::ZERO, since_epoch: Duration::from_hours(1) };
     Reports::new(identity, LogOrder::TimeFirst, Duration::from_mins(10), None, start)
@@ -87,8 +89,8 @@ impl Graph {
         }
         let fed_before = vec![0; options.feeders];
         let applied_again = Arc::new(AtomicU64::new(0));
-        let mut graph =
-            Self { net, options, places: Vec::new(), paths: Vec::new(), applied_again, fed_before, lives: 0, plant };
+        let (places, paths, disks) = (Vec::new(), Vec::new(), Disks::default());
+        let mut graph = Self { net, options, places, paths, applied_again, fed_before, lives: 0, plant, disks };
         graph.settle_all();
         graph.lay_paths();
         graph.net.set_weather(graph.options.weather);
@@ -189,7 +191,13 @@ impl Graph {
                 let sink = Sink::with_fault(self.drawn(), sink::Messages::Printed, reports(), fault);
                 self.net.restart(id, sink);
             }
-            Role::Queue(stage) => self.net.restart(id, self.new_queue(stage)),
+            Role::Queue(stage) => {
+                let queue = match self.options.logs {
+                    Some(logs) => self.recover_queue(place, stage, logs),
+                    None => self.new_queue(stage),
+                };
+                self.net.restart(id, queue);
+            }
             Role::Worker(stage, number) => self.net.restart(id, self.new_worker(stage, number)),
             Role::Feeder(number) => {
                 self.net.restart(id, self.new_feeder(number));
@@ -202,7 +210,7 @@ impl Graph {
     }
 
     /// Another number for each process.
-    fn drawn(&self) -> u64 {
+    pub(crate) fn drawn(&self) -> u64 {
         mix(self.options.seed << 20 | self.lives << 4)
     }
 

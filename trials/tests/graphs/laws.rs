@@ -59,7 +59,7 @@ impl Graph {
                 return Err(format!("applied again by a worker that had applied them: {again}"));
             }
         }
-        if matches!(self.options.promise, Promise::ExactlyOnce | Promise::InOrder | Promise::AtLeastOnce) {
+        if !matches!(self.options.promise, Promise::AtMostOnce | Promise::QueuesForget) {
             self.check_sums(&keys, letters.len() as u64)?;
         }
         Ok(())
@@ -72,12 +72,12 @@ impl Graph {
             let may_be_lost = match self.options.promise {
                 Promise::AtMostOnce => true,
                 Promise::QueuesForget => number < self.fed_before[feeder],
-                Promise::ExactlyOnce | Promise::InOrder | Promise::AtLeastOnce => false,
+                Promise::ExactlyOnce | Promise::InOrder | Promise::QueuesRemember | Promise::AtLeastOnce => false,
             };
             let may_be_doubled = match self.options.promise {
                 Promise::AtLeastOnce => true,
                 Promise::QueuesForget => number < self.fed_before[feeder],
-                Promise::ExactlyOnce | Promise::InOrder | Promise::AtMostOnce => false,
+                Promise::ExactlyOnce | Promise::InOrder | Promise::QueuesRemember | Promise::AtMostOnce => false,
             };
             if out == 0 && !dead && !may_be_lost {
                 lost.push((feeder, number));

@@ -9,6 +9,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails where it cannot go on")]
 #![expect(clippy::cast_possible_truncation, reason = "the numbers of a simulated graph are small")]
 
+mod disks;
 mod graph;
 mod laws;
 mod messages;
@@ -106,6 +107,8 @@ impl Tally {
         sum.faults += troubles.faults;
         sum.in_time += troubles.in_time;
         sum.kills += troubles.kills;
+        sum.kills_of_disks += troubles.kills_of_disks;
+        sum.images += troubles.images;
         sum.longest_end = sum.longest_end.max(troubles.longest_end);
     }
 }

@@ -13,9 +13,12 @@ pub(crate) enum Promise {
     /// The same without the death of workers, leases that outlast every pause, and one worker and one queue for each
     /// stage: in the order of its feeder, too.
     InOrder,
+    /// The same for queues with logs, which die as well, and whose disks lose power, fail and fill up.
+    QueuesRemember,
     /// Sinks die as well, and forget what they had: each message comes out at least once.
     AtLeastOnce,
-    /// Queues die with their messages, feeders do not: what is fed after the last death comes out once.
+    /// Queues die with their messages, feeders do not: what is fed after the last death comes out once. Some have logs that go
+    /// no further than the operating system, and lose power.
     QueuesForget,
     /// The first queues speak the verbs of 2016 only, and nothing is doubled or garbled: no message comes out twice.
     AtMostOnce,
@@ -58,6 +61,27 @@ pub(crate) enum Trouble {
     Weather { path: usize, seed: u64 },
     Clock { node: usize, rate_permille: u16 },
     Wall { node: usize, since_epoch: Duration },
+    Disk { queue: usize, what: DiskTrouble, lasts: Duration },
+}
+
+/// What befalls a queue's disk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum DiskTrouble {
+    /// The queue is killed before this operation of its disk, counted from now; whether the power goes with it, and what is
+    /// then left.
+    DiesAt { operation: u64, power: bool, seed: u64 },
+    /// This sync fails, counted from now.
+    SyncFails { sync: u64 },
+    /// There is room for so many bytes more, and not more.
+    Full { bytes: u64 },
+}
+
+/// The logs of a graph's queues.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogPlan {
+    pub(crate) level: wal::Level,
+    pub(crate) segment_bytes: u64,
+    pub(crate) keep_bytes: u64,
 }
 
 /// A trouble, and when it begins: once so many of a thousand messages have come out, or so long after the one before.
@@ -82,6 +106,8 @@ pub(crate) struct Options {
     pub(crate) batches_under_way_max: usize,
     pub(crate) deliveries_max: u32,
     pub(crate) weather: Weather,
+    /// `None`: queues are in memory.
+    pub(crate) logs: Option<LogPlan>,
     pub(crate) faults: Vec<Fault>,
 }
 
@@ -111,7 +137,8 @@ impl Options {
         // Another stream than the net's.
         let mut chance = SmallRng::seed_from_u64(seed ^ 0x6772_6170_6873_2121);
         let drawn = match chance.random_range(0..8) {
-            0..4 => Promise::ExactlyOnce,
+            0..2 => Promise::ExactlyOnce,
+            2..4 => Promise::QueuesRemember,
             4 => Promise::InOrder,
             5 => Promise::AtLeastOnce,
             6 => Promise::QueuesForget,
@@ -124,6 +151,7 @@ impl Options {
         let lease = if promise == Promise::InOrder { LONG_LEASE } else { ms(300 << chance.random_range(0..=4)) };
         let worst = worst_weather(promise);
         let weather = if chance.random_bool(0.2) { worst } else { Weather::drawn(chance.random(), &worst) };
+        let logs = draw_logs(seed, promise);
         Self {
             seed,
             promise,
@@ -136,9 +164,25 @@ impl Options {
             batches_under_way_max: 1 << chance.random_range(0..=4),
             deliveries_max: 1 << chance.random_range(0..=4),
             weather,
-            faults: draw_faults(&mut chance, lease),
+            logs,
+            faults: draw_faults(&mut chance, lease, promise, logs),
         }
     }
+}
+
+fn draw_logs(seed: u64, promise: Promise) -> Option<LogPlan> {
+    let mut chance = SmallRng::seed_from_u64(seed ^ 0x6c6f_6773);
+    let level = match promise {
+        Promise::QueuesRemember if chance.random_bool(0.8) => wal::Level::Disk,
+        Promise::QueuesRemember => wal::Level::Os,
+        Promise::QueuesForget if chance.random() => wal::Level::Os,
+        _ => return None,
+    };
+    Some(LogPlan {
+        level,
+        segment_bytes: 4096 << chance.random_range(0..=5),
+        keep_bytes: 4096 << chance.random_range(0..=6),
+    })
 }
 
 fn draw_stages(chance: &mut SmallRng, promise: Promise, messages: u64) -> Vec<Stage> {
@@ -215,13 +259,30 @@ impl Options {
     }
 }
 
-fn draw_faults(chance: &mut SmallRng, lease: Duration) -> Vec<Fault> {
-    let count = FAULTS_MIN + chance.random_range(0..=10);
+fn draw_faults(chance: &mut SmallRng, lease: Duration, promise: Promise, logs: Option<LogPlan>) -> Vec<Fault> {
+    let of_disks = if logs.is_some() { chance.random_range(2..=10) } else { 0 };
+    // At the level of the operating system, a queue that loses power may lose what it has answered.
+    let power = promise == Promise::QueuesForget || logs.is_some_and(|logs| logs.level == wal::Level::Disk);
+    let count = FAULTS_MIN + of_disks + chance.random_range(0..=10);
     let lasts_max = (2 * lease).min(ms(5_000));
     let lasts = |chance: &mut SmallRng| lasts_max / (1 << chance.random_range(0..=7));
     let draw = |number: usize| {
         let (node, path) = (chance.random_range(0..1_000), chance.random_range(0..1_000));
+        // Spread evenly among the others.
+        let is_of_disk = number * of_disks / count != (number + 1) * of_disks / count;
         let trouble = match chance.random_range(0..16) {
+            _ if is_of_disk => {
+                let what = match chance.random_range(0..8) {
+                    0..5 => DiskTrouble::DiesAt {
+                        operation: chance.random_range(0..=12),
+                        power: power && chance.random_bool(0.8),
+                        seed: chance.random(),
+                    },
+                    5 => DiskTrouble::SyncFails { sync: chance.random_range(0..=5) },
+                    _ => DiskTrouble::Full { bytes: chance.random_range(0..=20_000) },
+                };
+                Trouble::Disk { queue: node, what, lasts: lasts(chance) }
+            }
             0..6 => Trouble::Kill { node, down: lasts(chance) },
             6..9 => Trouble::Pause { node, lasts: lasts(chance) },
             9..12 => Trouble::Part { path, both_ways: chance.random(), lasts: lasts(chance) },

@@ -1,6 +1,7 @@
 //! The planted faults: one rule taken away at a time, which the laws must miss.
 
 use link::Fault;
+use simnet::Lie;
 
 use crate::options::Promise;
 
@@ -20,10 +21,23 @@ pub(crate) enum Plant {
     /// The queue's side of the last one.
     AppliesRetries,
     LeasesTakeRoom,
+    DeliversEarly,
+    AnswersEarly,
+    ConfirmsDuplicatesEarly,
+    ForgetsIds,
+    ForgetsProducers,
+    SameBoot,
+    SameGeneration,
+    /// The log's disk says that it has synced, and has not: as if nobody had asked it.
+    NoSync,
+    /// The same for the names of files.
+    NoNames,
+    /// A segment has its name before it is whole on the disk.
+    NamedEarly,
 }
 
 impl Plant {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::FinishesEarly,
         Self::RandomIds,
         Self::NoProducerWindow,
@@ -36,6 +50,16 @@ impl Plant {
         Self::AppliesAgain,
         Self::AppliesRetries,
         Self::LeasesTakeRoom,
+        Self::DeliversEarly,
+        Self::AnswersEarly,
+        Self::ConfirmsDuplicatesEarly,
+        Self::ForgetsIds,
+        Self::ForgetsProducers,
+        Self::SameBoot,
+        Self::SameGeneration,
+        Self::NoSync,
+        Self::NoNames,
+        Self::NamedEarly,
     ];
 
     /// What it does to queues and sinks.
@@ -48,6 +72,23 @@ impl Plant {
             Self::EarlyAnswer => Fault::EarlyAnswer,
             Self::AppliesRetries => Fault::AppliesRetries,
             Self::LeasesTakeRoom => Fault::LeasesTakeRoom,
+            Self::DeliversEarly => Fault::DeliversEarly,
+            Self::AnswersEarly => Fault::AnswersEarly,
+            Self::ConfirmsDuplicatesEarly => Fault::ConfirmsDuplicatesEarly,
+            Self::ForgetsIds => Fault::ForgetsIds,
+            Self::ForgetsProducers => Fault::ForgetsProducers,
+            Self::SameBoot => Fault::SameBoot,
+            Self::SameGeneration => Fault::SameGeneration,
+            _ => return None,
+        })
+    }
+
+    /// What it does to the disks of logs.
+    pub(crate) fn of_disks(self) -> Option<Lie> {
+        Some(match self {
+            Self::NoSync => Lie::Syncs,
+            Self::NoNames => Lie::Names,
+            Self::NamedEarly => Lie::SyncsOf(".new"),
             _ => return None,
         })
     }
@@ -70,7 +111,16 @@ impl Plant {
     pub(crate) fn promise(self) -> Promise {
         match self {
             // Only a queue that began anew hears of a lease of the one before.
-            Self::LeaseWithoutBoot => Promise::QueuesForget,
+            Self::LeaseWithoutBoot | Self::SameGeneration => Promise::QueuesForget,
+            Self::DeliversEarly
+            | Self::AnswersEarly
+            | Self::ConfirmsDuplicatesEarly
+            | Self::ForgetsIds
+            | Self::ForgetsProducers
+            | Self::SameBoot
+            | Self::NoSync
+            | Self::NoNames
+            | Self::NamedEarly => Promise::QueuesRemember,
             _ => Promise::ExactlyOnce,
         }
     }

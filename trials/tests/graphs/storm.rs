@@ -6,7 +6,7 @@ use simnet::State;
 
 use crate::{
     graph::{Graph, Role},
-    options::{Fault, Promise, Trouble},
+    options::{DiskTrouble, Fault, Promise, Trouble},
 };
 
 /// What ends again.
@@ -15,6 +15,8 @@ enum End {
     Begin(usize),
     Resume(usize),
     Heal(usize),
+    /// There is room on a queue's disk again.
+    Room(usize),
 }
 
 /// What a run went through.
@@ -24,6 +26,10 @@ pub(crate) struct Troubles {
     /// Of these, how many came while messages were under way.
     pub(crate) in_time: u64,
     pub(crate) kills: u64,
+    /// Of these, how many in the middle of what a disk was doing.
+    pub(crate) kills_of_disks: u64,
+    /// How many crash images queues have come back from.
+    pub(crate) images: u64,
     /// How long it took, once the weather had cleared, until all was done.
     pub(crate) longest_end: Duration,
 }
@@ -43,6 +49,7 @@ impl Graph {
             let limit = self.net.now() + within;
             while self.net.now() < limit && self.printed_bytes() * 1_000 < expected * at_permille as usize {
                 self.net.run_until(self.net.now() + stride);
+                self.bury_dead_queues(&mut ends, &mut troubles);
                 self.end_some(&mut ends);
             }
             troubles.in_time += u64::from(!self.is_over());
@@ -51,8 +58,10 @@ impl Graph {
         }
         while let Some((at, _)) = ends.first_key_value() {
             self.net.run_until(*at);
+            self.bury_dead_queues(&mut ends, &mut troubles);
             self.end_some(&mut ends);
         }
+        troubles.images = self.disks.images;
         Ok(troubles)
     }
 
@@ -63,7 +72,7 @@ impl Graph {
             for end in first.remove() {
                 match end {
                     Begin(place) => {
-                        if self.net.state(self.places[place].id) == State::Killed {
+                        if self.is_down(place) {
                             self.begin(place);
                         }
                     }
@@ -72,6 +81,7 @@ impl Graph {
                         let (one, other) = self.paths[path];
                         self.net.heal(self.places[one].id, self.places[other].id);
                     }
+                    Room(place) => self.disks.make_room(place),
                 }
             }
         }
@@ -119,7 +129,42 @@ impl Graph {
             Trouble::Wall { node, since_epoch } => {
                 self.net.set_wall_clock(self.places[node % nodes].id, since_epoch);
             }
+            Trouble::Disk { queue, what, lasts } => {
+                let queues = self.queues();
+                let place = queues[queue % queues.len()];
+                let may_fall = matches!(what, DiskTrouble::Full { .. }) || self.may_die(number, place);
+                if self.is_down(place) || !may_fall {
+                    return;
+                }
+                if let DiskTrouble::Full { .. } = what {
+                    ends_at(lasts, Room(place));
+                }
+                self.disks.befall(place, what, lasts);
+            }
         }
+    }
+
+    /// A queue whose disk has died goes with it.
+    fn bury_dead_queues(&mut self, ends: &mut BTreeMap<Duration, Vec<End>>, troubles: &mut Troubles) {
+        if self.options.logs.is_none() {
+            return;
+        }
+        for place in self.queues() {
+            let failed = self.net.state(self.places[place].id) == State::Done;
+            if let Some(lasts) = self.disks.take_death(place, failed) {
+                troubles.kills += 1;
+                troubles.kills_of_disks += 1;
+                self.kill(place);
+                ends.entry(self.net.now() + lasts).or_default().push(Begin(place));
+            }
+        }
+    }
+
+    /// Whether no process is there, and one is to come.
+    fn is_down(&self, place: usize) -> bool {
+        let state = self.net.state(self.places[place].id);
+        let is_queue = matches!(self.places[place].role, Role::Queue(_));
+        state == State::Killed || is_queue && state == State::Done
     }
 
     /// The place that a number stands for, among those that fit.
@@ -138,7 +183,7 @@ impl Graph {
 
     /// Whether a promise outlives the death of this node now.
     fn may_die(&self, fault: usize, place: usize) -> bool {
-        use Promise::{AtLeastOnce, AtMostOnce, InOrder, QueuesForget};
+        use Promise::{AtLeastOnce, AtMostOnce, InOrder, QueuesForget, QueuesRemember};
         let promise = self.options.promise;
         let is_early = 2 * fault < self.options.faults.len();
         let is_alive = matches!(self.net.state(self.places[place].id), State::Up | State::Paused);
@@ -150,7 +195,7 @@ impl Graph {
                     && self.fed(place) < self.options.messages_each
             }
             // The later messages show what the deaths before them have left behind.
-            Role::Queue(_) => promise == QueuesForget && is_early,
+            Role::Queue(_) => promise == QueuesRemember || promise == QueuesForget && is_early,
             Role::Worker(..) => promise != InOrder && (promise != QueuesForget || !is_early),
             Role::Sink => promise == AtLeastOnce,
             Role::Clerk => false,
@@ -168,6 +213,7 @@ impl Graph {
             }
         }
         self.net.kill(self.places[place].id);
+        self.disks.process_ends(place);
     }
 
     /// In calm weather, with everybody up, all comes to its end.
@@ -177,8 +223,12 @@ impl Graph {
         /// A moment for what would come too much.
         const AFTERWARDS: Duration = Duration::from_secs(2);
         self.net.clear_up();
+        self.disks.calm = true;
         for place in 0..self.places.len() {
-            if self.net.state(self.places[place].id) == State::Killed {
+            if self.disks.is_troubled(place) {
+                self.kill(place);
+            }
+            if self.is_down(place) {
                 self.begin(place);
             }
         }
@@ -217,4 +267,4 @@ impl Graph {
     }
 }
 
-use End::{Begin, Heal, Resume};
+use End::{Begin, Heal, Resume, Room};

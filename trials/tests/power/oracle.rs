@@ -1,0 +1,259 @@
+//! What clients have been told, and so what a queue must still have, or must not, when it comes back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A message's text.
+pub(crate) type Text = Vec<u8>;
+
+/// What is known of a message from its queue's answers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Lot {
+    /// The queue has said that it has it, and nobody has asked it to let it go.
+    in_for_sure: bool,
+    /// The queue has said that it is finished, or has handed it out to a GET.
+    out_for_sure: bool,
+    /// Somebody has asked for its end.
+    leaving: bool,
+    /// When its end was told.
+    over_at: u64,
+    offset: Option<u64>,
+    /// A dead letter that came back has two offsets, both of which a SEEK can bring back.
+    requeued: bool,
+}
+
+/// All that has been told.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Oracle {
+    lots: BTreeMap<Text, Lot>,
+    by_offset: BTreeMap<u64, Text>,
+    /// The highest boot and generation told; and the lowest that may be told from now on.
+    told: (u64, u64),
+    least: (u64, u64),
+    /// Counts the requests.
+    pub(crate) time: u64,
+    /// How many GETs have not been answered: each may have taken a message along.
+    pub(crate) gets: usize,
+    /// Counts the SEEKs: what was asked for before one says little of what is so after it.
+    pub(crate) seeks: u64,
+    /// For each SEEK that is not answered yet, the boot and generation told before it, and what its answer will make ready for
+    /// sure.
+    sought: BTreeMap<u64, ((u64, u64), Vec<Text>)>,
+}
+
+/// What a queue is found to have.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Ready messages and dead letters, by their offsets.
+    pub(crate) there: Vec<(u64, Text)>,
+    /// What READ gives, and from which offset on it gives all.
+    pub(crate) past: BTreeMap<u64, Text>,
+    pub(crate) kept_from: u64,
+}
+
+impl Oracle {
+    pub(crate) fn sent(&mut self, text: &[u8]) {
+        self.lots.entry(text.to_vec()).or_default();
+    }
+
+    pub(crate) fn stored(&mut self, text: &[u8]) {
+        if let Some(lot) = self.lots.get_mut(text) {
+            lot.in_for_sure = !lot.leaving && !lot.out_for_sure;
+        }
+    }
+
+    /// A batch came that was asked for at this time: nothing is delivered that can still be lost, and nothing that was over then.
+    pub(crate) fn delivered(
+        &mut self,
+        asked_at: u64,
+        (boot, generation): (u64, u64),
+        at: u64,
+        texts: &[Text],
+    ) -> Result<(), String> {
+        if boot < self.least.0 || generation < self.least.1 {
+            let least = self.least;
+            return Err(format!("boot {boot} and generation {generation} are told again, {least:?} were due"));
+        }
+        self.told = (self.told.0.max(boot), self.told.1.max(generation));
+        // What was told once holds, whatever power is lost.
+        self.least.1 = self.told.1;
+        for (offset, text) in (at..).zip(texts) {
+            self.place(offset, text)?;
+            let lot = self.lots.entry(text.clone()).or_default();
+            if lot.out_for_sure && lot.over_at > asked_at {
+                continue; // its answer had to wait, and its lease ended
+            }
+            if lot.out_for_sure {
+                return Err(format!("delivered after its end: {} at {offset}", text.escape_ascii()));
+            }
+            lot.in_for_sure = !lot.leaving;
+        }
+        Ok(())
+    }
+
+    /// An offset stands for one message for ever.
+    pub(crate) fn place(&mut self, offset: u64, text: &[u8]) -> Result<(), String> {
+        if !self.lots.contains_key(text) {
+            return Err(format!("never put in: {} at {offset}", text.escape_ascii()));
+        }
+        let before = self.by_offset.insert(offset, text.to_vec());
+        if before.as_ref().is_some_and(|before| before != text) {
+            return Err(format!("offset {offset} is another message now: {}, {before:?} before", text.escape_ascii()));
+        }
+        if let Some(lot) = self.lots.get_mut(text) {
+            lot.offset = lot.offset.max(Some(offset));
+        }
+        Ok(())
+    }
+
+    /// Somebody asks for the end of these offsets.
+    pub(crate) fn leaves(&mut self, offsets: std::ops::Range<u64>) {
+        for text in self.by_offset.range(offsets).map(|(_, text)| text.clone()).collect::<Vec<_>>() {
+            if let Some(lot) = self.lots.get_mut(&text) {
+                (lot.leaving, lot.in_for_sure) = (true, false);
+            }
+        }
+    }
+
+    /// It was said that these have come to their end; asked for after so many SEEKs.
+    pub(crate) fn over(&mut self, offsets: std::ops::Range<u64>, seeks: u64) {
+        for text in self.by_offset.range(offsets).map(|(_, text)| text.clone()).collect::<Vec<_>>() {
+            self.text_over(&text, seeks);
+        }
+    }
+
+    fn text_over(&mut self, text: &[u8], seeks: u64) {
+        if let Some(lot) = self.lots.get_mut(text) {
+            let still = seeks == self.seeks;
+            (lot.leaving, lot.in_for_sure, lot.out_for_sure) = (true, false, still && !lot.requeued);
+            lot.over_at = self.time;
+        }
+    }
+
+    /// A GET was answered with this.
+    pub(crate) fn got(&mut self, text: &[u8], seeks: u64) -> Result<(), String> {
+        let Some(lot) = self.lots.get(text) else { return Err(format!("never put in: {}", text.escape_ascii())) };
+        if lot.out_for_sure {
+            return Err(format!("taken by a GET after its end: {}", text.escape_ascii()));
+        }
+        self.text_over(text, seeks);
+        Ok(())
+    }
+
+    pub(crate) fn requeues(&mut self) {
+        // Which letters, only the queue knows; it gives those of the lowest offsets.
+        for lot in self.lots.values_mut() {
+            lot.requeued = true;
+        }
+    }
+
+    /// A SEEK goes out; its number.
+    pub(crate) fn seeks_to(&mut self, to: u64) -> u64 {
+        self.seeks += 1;
+        let mut sought = Vec::new();
+        for (text, lot) in &mut self.lots {
+            if lot.offset.is_none_or(|offset| offset >= to) {
+                (lot.leaving, lot.out_for_sure) = (false, false);
+                if lot.offset.is_some() {
+                    sought.push(text.clone());
+                }
+            }
+        }
+        self.sought.insert(self.seeks, (self.told, sought));
+        self.seeks
+    }
+
+    /// It was answered: from now on another generation and boot are told.
+    pub(crate) fn sought(&mut self, seek: u64) {
+        let Some((told, texts)) = self.sought.remove(&seek) else { return };
+        for text in texts {
+            if let Some(lot) = self.lots.get_mut(&text)
+                && !lot.leaving
+            {
+                lot.in_for_sure = true;
+            }
+        }
+        self.least = (self.least.0.max(told.0 + 1), self.least.1.max(told.1 + 1));
+    }
+
+    /// The queue's process is gone, and the power if `loses` with what was answered.
+    pub(crate) fn restarts(&mut self, loses: bool) {
+        self.least = (self.told.0 + 1, self.told.1 + u64::from(loses));
+        self.sought.clear();
+    }
+
+    /// Whether what is found is what must be. `weak`: what was answered may be lost.
+    pub(crate) fn check(&self, found: &Found, weak: bool) -> Result<(), String> {
+        let mut there: BTreeMap<&[u8], u32> = BTreeMap::new();
+        let mut offsets = BTreeSet::new();
+        for (offset, text) in &found.there {
+            *there.entry(text).or_default() += 1;
+            if !offsets.insert(offset) {
+                return Err(format!("offset {offset} is there twice"));
+            }
+        }
+        let there_too = found.there.iter().map(|(offset, text)| (offset, text));
+        if let Some((offset, text)) = there_too.chain(&found.past).find(|(_, text)| !self.lots.contains_key(*text)) {
+            return Err(format!("never put in: {} at {offset}", text.escape_ascii()));
+        }
+        for (offset, text) in &found.there {
+            if *offset >= found.kept_from && found.past.get(offset) != Some(text) {
+                return Err(format!("offset {offset} is there, and another in the past: {:?}", found.past.get(offset)));
+            }
+        }
+        let mut stored = BTreeSet::new();
+        if let Some((offset, text)) =
+            found.past.iter().find(|(_, text)| !stored.insert(*text) && !self.is_requeued(text))
+        {
+            return Err(format!("put in twice: {} at {offset}", text.escape_ascii()));
+        }
+        if weak {
+            return Ok(());
+        }
+        for (offset, text) in self.by_offset.range(found.kept_from..) {
+            if found.past.get(offset) != Some(text) {
+                let now = found.past.get(offset);
+                return Err(format!("offset {offset} was {}, and is {now:?}", text.escape_ascii()));
+            }
+        }
+        let mut lost = Vec::new();
+        for (text, lot) in &self.lots {
+            let count = there.get(text.as_slice()).copied().unwrap_or(0);
+            if count > 1 && !lot.requeued {
+                return Err(format!("there {count} times: {}", text.escape_ascii()));
+            }
+            if count > 0 && lot.out_for_sure {
+                return Err(format!("there after its end: {}", text.escape_ascii()));
+            }
+            if count == 0 && lot.in_for_sure {
+                lost.push(text.escape_ascii().to_string());
+            }
+        }
+        if lost.len() > self.gets {
+            return Err(format!("lost: {lost:?}, and {} GETs were not answered", self.gets));
+        }
+        Ok(())
+    }
+
+    fn is_requeued(&self, text: &[u8]) -> bool {
+        self.lots.get(text).is_some_and(|lot| lot.requeued)
+    }
+
+    /// From now on what is found is what is so: it is durable.
+    pub(crate) fn believe(&mut self, found: &Found) -> Result<(), String> {
+        self.gets = 0;
+        // What nobody was told of may be another message.
+        self.by_offset = found.past.clone();
+        let there: BTreeSet<&Text> = found.there.iter().map(|(_, text)| text).collect();
+        let stored: BTreeSet<&Text> = found.past.values().collect();
+        for (text, lot) in &mut self.lots {
+            let (is_there, requeued) = (there.contains(text), lot.requeued);
+            // What was never put in may still be.
+            let is_over = !is_there && !requeued && (stored.contains(text) || lot.out_for_sure || lot.in_for_sure);
+            *lot = Lot { in_for_sure: is_there, out_for_sure: is_over, requeued, ..Lot::default() };
+        }
+        for (offset, text) in found.past.iter().chain(found.there.iter().map(|(offset, text)| (offset, text))) {
+            self.place(*offset, text)?;
+        }
+        Ok(())
+    }
+}
