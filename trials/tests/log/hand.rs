@@ -10,9 +10,9 @@ use std::{
 
 use rustix::process::{Signal, geteuid};
 use serde_json::Value;
-use trials::{Ended, Node, TempFolder, program, wait_until};
+use trials::{Client, Ended, Node, TempFolder, program, wait_until};
 
-use crate::{peer::Peer, queue};
+use crate::{copy, peer::Peer, queue};
 
 #[track_caller]
 fn check_refused(command: &mut Command, says: &str) {
@@ -192,6 +192,36 @@ fn damage_is_refused_by_its_place_and_can_be_set_aside() {
     assert!(aside.windows(8).any(|part| part == b"essage-3"), "the bad range is kept");
 }
 
+/// Has a worker pass on what is in the queue, until the next one has had so many.
+#[track_caller]
+fn pass(peer: &Peer, next: &Node, count: u64) {
+    let mut command = program("worker");
+    command.args(["--function", "passthrough", "--output-type", "queue"]);
+    command.args(["--input-address", &peer.address.to_string(), "--output-address", &next.address().to_string()]);
+    let worker = Node::start(&mut command);
+    wait_until("what is passed on", || Client::to(next.address()).stat().count("accepted") == count);
+    wait_until("the finishes", || peer.stat().sum(&["ready", "leased"]) == 0);
+    assert_eq!(worker.stop(Signal::TERM).code, Some(0));
+}
+
+fn put(peer: &mut Peer, name: &str, count: u64) {
+    for n in 0..count {
+        assert!(peer.say(&format!("PUT:{name}-{n}")).unwrap().starts_with("PUT "));
+    }
+}
+
+/// All that the next queue has had, sorted.
+fn arrived(next: &Node, count: u64) -> Vec<String> {
+    let next = Client::to(next.address());
+    let mut texts: Vec<String> = (0..count).map(|_| next.get()).collect();
+    texts.sort_unstable();
+    texts
+}
+
+fn named(name: &str, count: u64) -> impl Iterator<Item = String> {
+    (0..count).map(move |n| format!("{name}-{n}"))
+}
+
 /// The end of a log is lost, and with it messages that a worker had passed on. Those that get their offsets are others, and
 /// the next queue takes them for others.
 #[test]
@@ -199,21 +229,9 @@ fn new_messages_in_the_place_of_lost_ones_are_not_taken_for_them() {
     let folder = TempFolder::create();
     let data = folder.path().join("data");
     let next = Node::listening(program("mq").args(["--address", "127.0.0.1:0"]));
-    let passed = trials::Client::to(next.address());
-    let pass = |peer: &Peer, count: u64| {
-        let mut command = program("worker");
-        command.args(["--function", "passthrough", "--output-type", "queue"]);
-        command.args(["--input-address", &peer.address.to_string(), "--output-address", &next.address().to_string()]);
-        let worker = Node::start(&mut command);
-        wait_until("what is passed on", || passed.stat().count("accepted") == count);
-        wait_until("the finishes", || peer.stat().sum(&["ready", "leased"]) == 0);
-        assert_eq!(worker.stop(Signal::TERM).code, Some(0));
-    };
     let mut peer = Peer::start(&mut queue(&data)).unwrap();
-    for n in 0..5 {
-        peer.say(&format!("PUT:message-{n}")).unwrap();
-    }
-    pass(&peer, 5);
+    put(&mut peer, "message", 5);
+    pass(&peer, &next, 5);
     peer.node.stop(Signal::KILL);
     let file = data.join("00000000000000000000.log");
     let at = fs::read(&file).unwrap().windows(9).position(|part| part == b"message-3").unwrap() as u64;
@@ -221,14 +239,37 @@ fn new_messages_in_the_place_of_lost_ones_are_not_taken_for_them() {
     check_refused(&mut queue(&data), "the file ends before the log does");
     let mut peer = Peer::start(queue(&data).arg("--salvage")).unwrap();
     assert_eq!(peer.stat().sum(&["accepted", "ready"]), 6, "three are known, and nothing of what became of them");
-    for n in 0..4 {
-        peer.say(&format!("PUT:other-{n}")).unwrap();
-    }
+    put(&mut peer, "other", 4);
     // The four others, and none of the three again.
-    pass(&peer, 9);
-    assert_eq!(passed.stat().count("duplicate_ids"), 3);
-    let mut texts: Vec<String> = (0..9).map(|_| passed.get()).collect();
-    texts.sort_unstable();
-    let expected = (0..5).map(|n| format!("message-{n}")).chain((0..4).map(|n| format!("other-{n}")));
-    assert!(expected.eq(texts), "a message is missing or came twice");
+    pass(&peer, &next, 9);
+    assert_eq!(Client::to(next.address()).stat().count("duplicate_ids"), 3);
+    assert!(named("message", 5).chain(named("other", 4)).eq(arrived(&next, 9)), "a message is missing or came twice");
+}
+
+/// As the operator's book has it: a SEEK to the end begins a new generation.
+#[test]
+fn an_older_copy_of_a_log_goes_on_after_a_seek_to_the_end() {
+    let folder = TempFolder::create();
+    let (data, older) = (folder.path().join("data"), folder.path().join("older"));
+    let next = Node::listening(program("mq").args(["--address", "127.0.0.1:0"]));
+    let mut peer = Peer::start(&mut queue(&data)).unwrap();
+    put(&mut peer, "message", 3);
+    pass(&peer, &next, 3);
+    assert_eq!(peer.node.stop(Signal::TERM).code, Some(0));
+    copy(&data, &older);
+    fs::remove_file(older.join("lock")).unwrap();
+    fs::remove_file(older.join("spare.new")).unwrap();
+    assert_eq!(log("verify", &older, &[]).code, Some(0));
+    let mut peer = Peer::start(&mut queue(&data)).unwrap();
+    put(&mut peer, "newer", 2);
+    pass(&peer, &next, 5);
+    peer.node.stop(Signal::KILL);
+    let mut peer = Peer::start(&mut queue(&older)).unwrap();
+    let address = peer.address.to_string();
+    let sought = trials::run("udp-client", [address.as_str(), "SEEK", "--from", "999999999999"]);
+    assert_eq!(sought.code, Some(0), "{}", sought.log());
+    put(&mut peer, "other", 2);
+    pass(&peer, &next, 7);
+    let expected = named("message", 3).chain(named("newer", 2)).chain(named("other", 2));
+    assert!(expected.eq(arrived(&next, 7)), "a message is missing or came twice");
 }
