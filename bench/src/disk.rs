@@ -12,7 +12,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 use crate::{
     MESSAGE_BYTES,
     link::{self, Side},
-    load::rate,
+    load::{self, rate},
     processes::{Failed, Node, memory_mib, program},
     table::Rate,
 };
@@ -113,52 +113,74 @@ fn framed_bytes() -> Result<u64, Failed> {
     Ok(frame.len() as u64)
 }
 
-/// What a start from a log takes.
+/// What is in a log that is started with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filled {
+    /// Batches of the link, nearly all of them finished.
+    Finished,
+    /// Batches of the link, none of them handed out.
+    Unfinished,
+    /// Messages that came by PUT and went by GET, but for the last.
+    OneByOne,
+}
+
+/// What a start from a log takes. Memory is the most that a process has had.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Restart {
-    pub(crate) log_mib: f64,
+    log_mib: f64,
     /// How many messages wait.
-    pub(crate) ready: u64,
+    ready: u64,
     /// From the program's start to where it listens.
-    pub(crate) took: Duration,
-    /// The most memory that it has had by then.
-    pub(crate) memory_mib: f64,
-    /// The most memory when all that waited has been consumed.
-    pub(crate) memory_at_the_end_mib: f64,
+    took: Duration,
+    /// Of the queue that filled the log.
+    filling_mib: f64,
+    /// Of the queue that was started, when it listens.
+    started_mib: f64,
+    /// The same when all that waited has been consumed.
+    emptied_mib: f64,
 }
 
 impl Restart {
-    /// Under the head that names these columns.
+    /// The names of the columns.
+    pub(crate) fn print_head() {
+        let head = ["log MiB", "waiting", "ready in ms", "filling", "started", "emptied MiB"];
+        println!("\n{:<48}{}", "a start from a log", head.map(|name| format!("{name:>12}")).concat());
+    }
+
     pub(crate) fn print(&self, name: &str) {
-        let Self { log_mib, ready, took, memory_mib, memory_at_the_end_mib } = self;
+        let Self { log_mib, ready, took, filling_mib, started_mib, emptied_mib } = self;
         let ms = took.as_millis();
-        println!("{name:<48}{log_mib:>12.0}{ready:>12}{ms:>12}{memory_mib:>12.0}{memory_at_the_end_mib:>14.0}");
+        println!(
+            "{name:<48}{log_mib:>12.0}{ready:>12}{ms:>12}{filling_mib:>12.0}{started_mib:>12.0}{emptied_mib:>12.0}"
+        );
     }
 }
 
-/// Fills a log, kills the queue and starts it again; then all that is left is consumed. `finished` says whether nearly all
-/// messages were finished before.
-pub(crate) fn restart(finished: bool) -> Result<Restart, Failed> {
+/// Fills a log, kills the queue and starts it again; then all that is left is consumed.
+pub(crate) fn restart(filled: Filled) -> Result<Restart, Failed> {
     let folder = Folder::new("log")?;
     // All is kept, and all may wait.
     let flags = ["--durability", "os", "--keep-bytes", "4GiB", "--bytes-max", "4GiB"];
     let messages = RESTART_BYTES / framed_bytes()?;
-    let left = if finished { messages / 100 } else { messages };
-    let queue = with_log(&folder, &flags)?;
-    if finished {
-        link::through(&queue, messages - left, MTU)?;
+    let mut queue = with_log(&folder, &flags)?;
+    let left = if filled == Filled::Unfinished { messages } else { messages / 100 };
+    match filled {
+        Filled::Unfinished => {}
+        Filled::Finished => drop(link::through(&queue, messages - left, MTU)?),
+        Filled::OneByOne => drop(load::through(&mut queue, messages - left)?),
     }
     link::alone(Side::Produces, &queue, left, MTU)?;
+    let filling_mib = memory_mib(queue.id(), "VmHWM")?;
     // Killed, as a crash would.
     drop(queue);
     let log_mib = mib(&folder)?;
     let start = Instant::now();
     let queue = with_log(&folder, &flags)?;
     let took = start.elapsed();
-    let memory = memory_mib(queue.id(), "VmHWM")?;
+    let started_mib = memory_mib(queue.id(), "VmHWM")?;
     link::alone(Side::Consumes, &queue, left, MTU)?;
-    let memory_at_the_end_mib = memory_mib(queue.id(), "VmHWM")?;
-    Ok(Restart { log_mib, ready: left, took, memory_mib: memory, memory_at_the_end_mib })
+    let emptied_mib = memory_mib(queue.id(), "VmHWM")?;
+    Ok(Restart { log_mib, ready: left, took, filling_mib, started_mib, emptied_mib })
 }
 
 /// What the folder's files have.

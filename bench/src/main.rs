@@ -22,6 +22,7 @@ mod yardstick;
 use std::{process::ExitCode, time::Duration};
 
 use clap::Parser as _;
+use disk::{Filled, Restart};
 use latency::Until;
 use peers::{nats, redis};
 use pipeline::MarketSpread;
@@ -165,12 +166,13 @@ fn disks(table: &mut Table, has: Installed, n: u64) -> Result<(), Failed> {
     rows.push(Row::new(disk, &of, || disk::through(disk::Level::Disk, n * 30)));
     table.turns(rows)?;
     if table.wants("restart") {
-        println!(
-            "\n{:<48}{:>12}{:>12}{:>12}{:>12}{:>14}",
-            "", "log MiB", "waiting", "ms", "MiB then", "MiB at the end"
-        );
-        for (name, finished) in [("restart: nearly all finished", true), ("restart: nothing finished", false)] {
-            disk::restart(finished)?.print(name);
+        Restart::print_head();
+        for (name, filled) in [
+            ("restart: batches, nearly all finished", Filled::Finished),
+            ("restart: batches, none finished", Filled::Unfinished),
+            ("restart: PUT and GET, nearly all taken", Filled::OneByOne),
+        ] {
+            disk::restart(filled)?.print(name);
         }
     }
     Ok(())
