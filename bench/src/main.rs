@@ -64,10 +64,12 @@ Examples:
   bench                                    everything but the peers, in a few minutes
   bench --peers                            beside redis-server and nats-server
   bench --peers --only latency --runs 3    rows whose name has \"latency\" in it
-  bench --only market --market-lines 500k    the whole pipeline, on a short feed
+  bench --only disk: --runs 3              rows of queues that keep a log, beside a plain loop that syncs
+  bench --only market --market-lines 500k  the whole pipeline, on a short feed
 
-Build everything first: cargo build --release. What it starts listens on free ports of loopback and ends with it.
-Logs are kept beside it, or in $TMPDIR, up to 2 GB at a time, and removed: let that be on the disk that is meant. Exit codes: 0 done, 1 failed, 2 bad command line, 130 ended by Ctrl-C or SIGTERM.";
+Build everything first: cargo build --release. What it starts listens on free ports of loopback and ends with it. Logs are
+kept beside the program, or in $TMPDIR if that is set, up to 3 GB at a time, and removed: have that on the disk that is meant.
+Exit codes: 0 done, 1 failed, 2 bad command line, 130 ended by Ctrl-C or SIGTERM.";
 
 fn main() -> ExitCode {
     let args = Args::parse();
