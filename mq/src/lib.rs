@@ -2,8 +2,8 @@
 //! many there are; on the link, producers' batches come in and consumers lease and finish them.
 //!
 //! Messages are kept by a [`link::Server`], in the order of their arrival, up to a bound; a message too many is refused with
-//! a counted reason. In memory they end with the process; with a [`Log`] an answer waits until it is true for good. Every message is accounted for:
-//! `accepted = ready + leased + done + dead + discarded + popped`.
+//! a counted reason. In memory they end with the process; with a log an answer waits until it is true for good.
+//! Every message is accounted for: `accepted = ready + leased + done + dead + discarded + popped`.
 
 mod disk;
 
