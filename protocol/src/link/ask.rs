@@ -61,7 +61,7 @@ pub struct Deq<'a> {
     pub wait_ms: u64,
     /// How long the batch may stay away, in milliseconds.
     pub lease_ms: u64,
-    /// What is finished, see [`Finishes`].
+    /// What is finished, see [`Finishes`](super::Finishes).
     pub finished: &'a [u8],
 }
 
@@ -116,12 +116,12 @@ pub enum Ask<'a> {
     Deq(Deq<'a>),
     /// These are finished.
     Ack {
-        /// See [`finishes`].
+        /// See [`finishes`](super::finishes).
         finished: &'a [u8],
     },
     /// Take these batches back.
     Nak {
-        /// The batches, as in a finish list; see [`finishes`].
+        /// The batches, as in a finish list; see [`finishes`](super::finishes).
         leases: &'a [u8],
         /// How.
         how: GiveBack,
@@ -132,7 +132,7 @@ pub enum Ask<'a> {
     },
     /// I need longer for these batches.
     Touch {
-        /// The batches, as in a finish list; see [`finishes`].
+        /// The batches, as in a finish list; see [`finishes`](super::finishes).
         leases: &'a [u8],
         /// How long from now, in milliseconds.
         lease_ms: u64,
