@@ -19,6 +19,8 @@ pub(crate) struct Lot {
     offset: Option<u64>,
     /// A dead letter that came back has two offsets, both of which a SEEK can bring back.
     requeued: bool,
+    /// It was over, and a SEEK has begun it again.
+    again: bool,
 }
 
 /// All that has been told.
@@ -26,18 +28,19 @@ pub(crate) struct Lot {
 pub(crate) struct Oracle {
     lots: BTreeMap<Text, Lot>,
     by_offset: BTreeMap<u64, Text>,
-    /// The highest boot and generation told; and the lowest that may be told from now on.
-    told: (u64, u64),
-    least: (u64, u64),
+    /// The highest boot told; and the lowest that may be told from now on.
+    told: u64,
+    least: u64,
+    /// In which generation each offset was delivered last, and as which message.
+    generations: BTreeMap<u64, (u64, Text)>,
     /// Counts the requests.
     pub(crate) time: u64,
     /// How many GETs have not been answered: each may have taken a message along.
     pub(crate) gets: usize,
     /// Counts the SEEKs: what was asked for before one says little of what is so after it.
     pub(crate) seeks: u64,
-    /// For each SEEK that is not answered yet, the boot and generation told before it, and what its answer will make ready for
-    /// sure.
-    sought: BTreeMap<u64, ((u64, u64), Vec<Text>)>,
+    /// For each SEEK that is not answered yet, the boot told before it, and what its answer will make ready for sure.
+    sought: BTreeMap<u64, (u64, Vec<Text>)>,
 }
 
 /// What a queue is found to have.
@@ -69,15 +72,13 @@ impl Oracle {
         at: u64,
         texts: &[Text],
     ) -> Result<(), String> {
-        if boot < self.least.0 || generation < self.least.1 {
-            let least = self.least;
-            return Err(format!("boot {boot} and generation {generation} are told again, {least:?} were due"));
+        if boot < self.least {
+            return Err(format!("boot {boot} is told again, {} was due", self.least));
         }
-        self.told = (self.told.0.max(boot), self.told.1.max(generation));
-        // What was told once holds, whatever power is lost.
-        self.least.1 = self.told.1;
+        self.told = self.told.max(boot);
         for (offset, text) in (at..).zip(texts) {
             self.place(offset, text)?;
+            self.judge_generation(offset, generation, text)?;
             let lot = self.lots.entry(text.clone()).or_default();
             if lot.out_for_sure && lot.over_at > asked_at {
                 continue; // its answer had to wait, and its lease ended
@@ -86,6 +87,18 @@ impl Oracle {
                 return Err(format!("delivered after its end: {} at {offset}", text.escape_ascii()));
             }
             lot.in_for_sure = !lot.leaving;
+        }
+        Ok(())
+    }
+
+    /// The next queue takes messages of one generation and offset for one.
+    fn judge_generation(&mut self, offset: u64, generation: u64, text: &[u8]) -> Result<(), String> {
+        let again = self.lots.get_mut(text).is_some_and(|lot| std::mem::take(&mut lot.again));
+        let before = self.generations.insert(offset, (generation, text.to_vec()));
+        let Some((told, other)) = before else { return Ok(()) };
+        if generation < told || generation == told && (again || other != text) {
+            let text = text.escape_ascii();
+            return Err(format!("{text} at {offset} is delivered in generation {generation} after {told}"));
         }
         Ok(())
     }
@@ -152,6 +165,7 @@ impl Oracle {
         let mut sought = Vec::new();
         for (text, lot) in &mut self.lots {
             if lot.offset.is_none_or(|offset| offset >= to) {
+                lot.again |= lot.out_for_sure;
                 (lot.leaving, lot.out_for_sure) = (false, false);
                 if lot.offset.is_some() {
                     sought.push(text.clone());
@@ -172,12 +186,15 @@ impl Oracle {
                 lot.in_for_sure = true;
             }
         }
-        self.least = (self.least.0.max(told.0 + 1), self.least.1.max(told.1 + 1));
+        self.least = self.least.max(told + 1);
     }
 
-    /// The queue's process is gone, and the power if `loses` with what was answered.
-    pub(crate) fn restarts(&mut self, loses: bool) {
-        self.least = (self.told.0 + 1, self.told.1 + u64::from(loses));
+    /// The queue's process is gone, and what was answered may be with it if `weak`: then what was over may not be.
+    pub(crate) fn restarts(&mut self, weak: bool) {
+        if weak {
+            self.lots.values_mut().for_each(|lot| lot.again = false);
+        }
+        self.least = self.told + 1;
         self.sought.clear();
     }
 
@@ -249,7 +266,8 @@ impl Oracle {
             let (is_there, requeued) = (there.contains(text), lot.requeued);
             // What was never put in may still be.
             let is_over = !is_there && !requeued && (stored.contains(text) || lot.out_for_sure || lot.in_for_sure);
-            *lot = Lot { in_for_sure: is_there, out_for_sure: is_over, requeued, ..Lot::default() };
+            let again = lot.again && is_there;
+            *lot = Lot { in_for_sure: is_there, out_for_sure: is_over, requeued, again, ..Lot::default() };
         }
         for (offset, text) in found.past.iter().chain(found.there.iter().map(|(offset, text)| (offset, text))) {
             self.place(*offset, text)?;

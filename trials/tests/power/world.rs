@@ -450,7 +450,11 @@ impl World {
         if self.chance.random_range(0..4) == 0 {
             disk.crash_after(self.chance.random_range(0..12));
             let started = recover(&self.plan, self.plant, &disk, self.losses, self.now);
-            disk = if self.plan.power && !weak { disk.crash(self.chance.random()) } else { disk.kill() };
+            disk = if self.plan.power && self.plan.level == Level::Disk {
+                disk.crash(self.chance.random())
+            } else {
+                disk.kill()
+            };
             drop(started);
             self.images += 1;
         }
