@@ -95,6 +95,7 @@ impl Disks {
     }
 }
 
+#[expect(clippy::panic, reason = "a run ends where it breaks a law")]
 impl Graph {
     /// A queue as its log tells; while the times are bad, its start may be cut short.
     ///
@@ -111,7 +112,7 @@ impl Graph {
             let at = self.disks.by_place.entry(place).or_default();
             at.disk.set_lie(self.plant.and_then(Plant::of_disks));
             let may_lose = logs.level == wal::Level::Disk;
-            if !calm && number % 8 == 0 {
+            if !calm && number.is_multiple_of(8) {
                 let operation = number / 8 % 16;
                 let what = DiskTrouble::DiesAt { operation, power: may_lose, seed: mix(number) };
                 self.disks.befall(place, what, Duration::from_millis(5));

@@ -6,7 +6,8 @@
 //! answered: `oracle.rs` has the laws. Then one of them goes on.
 //!
 //! `cargo test -p trials --test power` looks at some thousand images, `./soak.sh` at 200,000. A failing run names its first seed;
-//! `SEED=17 cargo test -p trials --test power promises` plays that one alone.
+//! `SEED=17 cargo test -p trials --test power promises -- --nocapture` plays that one alone and
+//! tells all that happens.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails where it cannot go on")]
 #![expect(clippy::cast_possible_truncation, reason = "the numbers of a simulated queue are small")]
 
@@ -50,18 +51,17 @@ fn plan(seed: u64) -> Plan {
         seeks: chance.random_bool(0.5),
         requeues: chance.random_bool(0.25),
         steps: 400,
-        told: false,
     }
 }
 
 /// Plays one seed: how many images were looked at.
-fn play(seed: u64, plant: Option<Plant>) -> Result<u64, String> {
-    let mut world = World::new(Plan { told: asked_for("SEED").is_some(), ..plan(seed) }, plant);
+fn play(seed: u64, plant: Option<Plant>, reader: Option<fn(&str)>) -> Result<u64, String> {
+    let mut world = World::new(plan(seed), plant, reader);
     world.play().map(|()| world.images)
 }
 
 fn try_to_play(seed: u64, plant: Option<Plant>) -> Result<u64, String> {
-    let played = catch_unwind(AssertUnwindSafe(|| play(seed, plant)));
+    let played = catch_unwind(AssertUnwindSafe(|| play(seed, plant, None)));
     played.unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().cloned();
         Err(said.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
@@ -110,7 +110,7 @@ fn asked_for(variable: &str) -> Option<u64> {
 fn queues_keep_their_promises() {
     if let Some(seed) = asked_for("SEED") {
         println!("{:#?}", plan(seed));
-        play(seed, None).unwrap();
+        play(seed, None, Some(|line| println!("{line}"))).unwrap();
         return;
     }
     #[expect(clippy::disallowed_methods, reason = "how fast it is, is told and nothing else")]

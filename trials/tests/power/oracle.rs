@@ -7,6 +7,7 @@ pub(crate) type Text = Vec<u8>;
 
 /// What is known of a message from its queue's answers.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is known or not for itself")]
 pub(crate) struct Lot {
     /// The queue has said that it has it, and nobody has asked it to let it go.
     in_for_sure: bool,
@@ -60,7 +61,8 @@ impl Oracle {
 
     pub(crate) fn stored(&mut self, text: &[u8]) {
         if let Some(lot) = self.lots.get_mut(text) {
-            lot.in_for_sure = !lot.leaving && !lot.out_for_sure;
+            // Of one that may have come back from the dead letters it is not known whether it has gone since.
+            lot.in_for_sure |= !lot.leaving && !lot.out_for_sure && !lot.requeued;
         }
     }
 

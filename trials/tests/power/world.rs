@@ -29,8 +29,6 @@ pub(crate) struct Plan {
     pub(crate) seeks: bool,
     pub(crate) requeues: bool,
     pub(crate) steps: u32,
-    /// Whether all is told that happens.
-    pub(crate) told: bool,
 }
 
 /// What is planted.
@@ -71,6 +69,8 @@ struct Life {
 pub(crate) struct World {
     plan: Plan,
     plant: Option<Plant>,
+    /// Is told all that happens.
+    reader: Option<fn(&str)>,
     chance: SmallRng,
     disk: FakeDisk,
     losses: u64,
@@ -103,13 +103,14 @@ fn client(number: u64) -> SocketAddr {
 }
 
 impl World {
-    pub(crate) fn new(plan: Plan, plant: Option<Plant>) -> Self {
+    pub(crate) fn new(plan: Plan, plant: Option<Plant>, reader: Option<fn(&str)>) -> Self {
         let disk = FakeDisk::new();
         let now = Duration::ZERO;
-        let life = recover(&plan, plant, &disk, 0, now).expect("an empty disk");
+        let life = recover(&plan, plant, &disk, 0, now).unwrap();
         Self {
             plan,
             plant,
+            reader,
             chance: SmallRng::seed_from_u64(plan.seed),
             disk,
             losses: 0,
@@ -144,7 +145,7 @@ impl World {
         match self.chance.random_range(0..100) {
             0..12 => self.put()?,
             12..26 => self.enq()?,
-            26..29 => self.send(Asked::Get { seeks: self.oracle.seeks }, b"13GET".to_vec())?,
+            26..29 => self.send(Asked::Get { seeks: self.oracle.seeks }, b"13GET")?,
             29..45 => self.deq()?,
             45..51 => self.ack()?,
             51..54 => self.nak()?,
@@ -181,7 +182,7 @@ impl World {
         let text = self.text();
         let mut datagram = Vec::new();
         frame::push(&[b"PUT:", text.as_slice()].concat(), &mut datagram).map_err(|error| error.to_string())?;
-        self.send(Asked::Put(text), datagram)
+        self.send(Asked::Put(text), &datagram)
     }
 
     fn enq(&mut self) -> Result<(), String> {
@@ -284,22 +285,26 @@ impl World {
     fn ask(&mut self, asked: Asked, ask: &Ask<'_>) -> Result<(), String> {
         let mut datagram = Vec::new();
         ask.push(self.serial + 1, &mut datagram);
-        self.send(asked, datagram)
+        self.send(asked, &datagram)
     }
 
-    fn send(&mut self, asked: Asked, datagram: Vec<u8>) -> Result<(), String> {
+    fn send(&mut self, asked: Asked, datagram: &[u8]) -> Result<(), String> {
         self.serial += 1;
         self.oracle.time = self.serial;
         let from = client(self.serial);
         if let Asked::Get { .. } = asked {
             self.oracle.gets += 1;
         }
-        if self.plan.told {
-            println!("{:?} asks: {asked:?}, {}", self.now, datagram.escape_ascii());
-        }
+        self.tell(|| format!("asks: {asked:?}, {}", datagram.escape_ascii()));
         self.asked.insert(from, asked);
-        self.life.queue.handle_datagram(self.clock(), CLIENTS, from, &datagram);
+        self.life.queue.handle_datagram(self.clock(), CLIENTS, from, datagram);
         self.settle()
+    }
+
+    fn tell(&self, what: impl FnOnce() -> String) {
+        if let Some(reader) = self.reader {
+            reader(&format!("{:?} {}", self.now, what()));
+        }
     }
 
     fn clock(&self) -> Now {
@@ -339,9 +344,7 @@ impl World {
 
     fn hear(&mut self, asked: Asked, bytes: &[u8]) -> Result<(), String> {
         let text = frame::only(bytes).map_err(|error| error.to_string())?;
-        if self.plan.told {
-            println!("{:?} {asked:?}: {}", self.now, text.escape_ascii());
-        }
+        self.tell(|| format!("hears: {asked:?}, {}", text.escape_ascii()));
         match asked {
             Asked::Put(message) => {
                 if matches!(PutAnswer::parse(text), Some(PutAnswer::Stored { .. })) {
@@ -425,9 +428,7 @@ impl World {
         } else {
             self.disk = self.disk.kill();
         }
-        if self.plan.told {
-            println!("{:?} ends, {power}: {:?}", self.now, self.life.queue.message_ledger());
-        }
+        self.tell(|| format!("ends, power lost: {power}, {:?}", self.life.queue.message_ledger()));
         self.asked.clear();
         self.lives += 1;
         self.oracle.restarts(weak);
