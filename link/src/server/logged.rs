@@ -331,6 +331,8 @@ impl Server {
                 self.answer_at(0, to, token, Reply::Gone { oldest: self.log.kept_from, end });
             }
             Place::Offset(offset) => match what {
+                // What is being written may take away what lies there.
+                AskedFor::Seek if self.queue.journal().is_some_and(Journal::is_under_way) => self.wait_for_log(asked),
                 AskedFor::Seek => self.rewind(to, token, offset),
                 AskedFor::Read { .. } if offset >= end => self.answer_at(0, to, token, Reply::nothing_yet(end)),
                 AskedFor::Read { .. } => self.wait_for_log(asked),
@@ -385,6 +387,13 @@ impl Server {
         match (what, past) {
             (AskedFor::Read { .. }, past) => {
                 self.answer_at(0, to, token, past.map_or(Reply::nothing_yet(end), |past| Reply::Past { past, end }));
+            }
+            // It came twice before its turn.
+            (AskedFor::Seek, _)
+                if let Some((last, count)) = self.log.last_seek
+                    && last == (to, token) =>
+            {
+                self.answer(to, token, Reply::Done { letters: Vec::new(), count, body: Vec::new() });
             }
             (AskedFor::Seek, Some(past)) => self.rewind(to, token, past.first),
             (AskedFor::Seek, None) => self.rewind(to, token, end),
