@@ -175,7 +175,7 @@ fn draw_logs(seed: u64, promise: Promise) -> Option<LogPlan> {
     let level = match promise {
         Promise::QueuesRemember if chance.random_bool(0.8) => wal::Level::Disk,
         Promise::QueuesRemember => wal::Level::Os,
-        Promise::QueuesForget if chance.random() => wal::Level::Os,
+        Promise::QueuesForget if chance.random_bool(0.25) => wal::Level::Os,
         _ => return None,
     };
     Some(LogPlan {

@@ -26,8 +26,6 @@ pub(crate) enum Plant {
     ConfirmsDuplicatesEarly,
     ForgetsIds,
     ForgetsProducers,
-    SameBoot,
-    SameGeneration,
     /// The log's disk says that it has synced, and has not: as if nobody had asked it.
     NoSync,
     /// The same for the names of files.
@@ -37,7 +35,7 @@ pub(crate) enum Plant {
 }
 
 impl Plant {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::FinishesEarly,
         Self::RandomIds,
         Self::NoProducerWindow,
@@ -55,8 +53,6 @@ impl Plant {
         Self::ConfirmsDuplicatesEarly,
         Self::ForgetsIds,
         Self::ForgetsProducers,
-        Self::SameBoot,
-        Self::SameGeneration,
         Self::NoSync,
         Self::NoNames,
         Self::NamedEarly,
@@ -77,8 +73,6 @@ impl Plant {
             Self::ConfirmsDuplicatesEarly => Fault::ConfirmsDuplicatesEarly,
             Self::ForgetsIds => Fault::ForgetsIds,
             Self::ForgetsProducers => Fault::ForgetsProducers,
-            Self::SameBoot => Fault::SameBoot,
-            Self::SameGeneration => Fault::SameGeneration,
             _ => return None,
         })
     }
@@ -111,13 +105,12 @@ impl Plant {
     pub(crate) fn promise(self) -> Promise {
         match self {
             // Only a queue that began anew hears of a lease of the one before.
-            Self::LeaseWithoutBoot | Self::SameGeneration => Promise::QueuesForget,
+            Self::LeaseWithoutBoot => Promise::QueuesForget,
             Self::DeliversEarly
             | Self::AnswersEarly
             | Self::ConfirmsDuplicatesEarly
             | Self::ForgetsIds
             | Self::ForgetsProducers
-            | Self::SameBoot
             | Self::NoSync
             | Self::NoNames
             | Self::NamedEarly => Promise::QueuesRemember,

@@ -138,7 +138,8 @@ impl Oracle {
 
     fn text_over(&mut self, text: &[u8], seeks: u64) {
         if let Some(lot) = self.lots.get_mut(text) {
-            let still = seeks == self.seeks;
+            // A SEEK under way may bring it back.
+            let still = seeks == self.seeks && self.sought.is_empty();
             (lot.leaving, lot.in_for_sure, lot.out_for_sure) = (true, false, still && !lot.requeued);
             lot.over_at = self.time;
         }
@@ -189,6 +190,11 @@ impl Oracle {
             }
         }
         self.least = self.least.max(told + 1);
+    }
+
+    /// It was refused: what was wanted is not kept.
+    pub(crate) fn not_sought(&mut self, seek: u64) {
+        self.sought.remove(&seek);
     }
 
     /// The queue's process is gone, and what was answered may be with it if `weak`: then what was over may not be.

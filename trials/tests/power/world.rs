@@ -384,6 +384,10 @@ impl World {
                 self.oracle.sought(seek);
                 Ok(())
             }
+            (Asked::Seek(seek), Answer::Gone { .. }) => {
+                self.oracle.not_sought(seek);
+                Ok(())
+            }
             (_, Answer::Past(past)) => {
                 (past.first..).zip(split(past.frames)?).try_for_each(|(at, text)| self.oracle.place(at, &text))
             }
