@@ -62,7 +62,7 @@ impl Oracle {
     pub(crate) fn stored(&mut self, text: &[u8]) {
         if let Some(lot) = self.lots.get_mut(text) {
             // Of one that may have come back from the dead letters it is not known whether it has gone since.
-            lot.in_for_sure |= !lot.leaving && !lot.out_for_sure && !lot.requeued;
+            lot.in_for_sure |= !(lot.leaving || lot.out_for_sure || lot.requeued || lot.again);
         }
     }
 
@@ -168,11 +168,11 @@ impl Oracle {
         let mut sought = Vec::new();
         for (text, lot) in &mut self.lots {
             if lot.offset.is_none_or(|offset| offset >= to) {
-                lot.again |= lot.out_for_sure;
-                (lot.leaving, lot.out_for_sure) = (false, false);
-                if lot.offset.is_some() {
+                if lot.out_for_sure && lot.offset.is_some() {
+                    (lot.again, lot.leaving) = (true, false);
                     sought.push(text.clone());
                 }
+                lot.out_for_sure = false;
             }
         }
         self.sought.insert(self.seeks, (self.told, sought));
@@ -194,7 +194,12 @@ impl Oracle {
 
     /// It was refused: what was wanted is not kept.
     pub(crate) fn not_sought(&mut self, seek: u64) {
-        self.sought.remove(&seek);
+        for text in self.sought.remove(&seek).into_iter().flat_map(|(_, texts)| texts) {
+            if let Some(lot) = self.lots.get_mut(&text) {
+                lot.again = false;
+                lot.leaving = true;
+            }
+        }
     }
 
     /// The queue's process is gone, and what was answered may be with it if `weak`: then what was over may not be.
