@@ -7,5 +7,6 @@ set -euo pipefail
 cd "$(dirname "$0")"
 export SEEDS=${1:-100000}
 export IMAGES=${IMAGES:-$((2 * SEEDS))}
+WEIR_LOG_LIVES=260 cargo test --release --locked -p wal --test log losses_of_power -- --nocapture
 cargo test --release --locked -p trials --test power promises -- --nocapture
 cargo test --release --locked -p trials --test graphs promises -- --nocapture

@@ -15,6 +15,20 @@ use trials::{Ended, Node, TempFolder, demo_folder, group_members, http::get, pro
 struct Script {
     node: Node,
     scratch: TempFolder,
+    group: Group,
+}
+
+/// All that the script has started: it does not outlive a test that fails.
+struct Group(u32);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(group) = i32::try_from(self.0).ok().and_then(Pid::from_raw)
+        {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
 }
 
 impl Script {
@@ -25,15 +39,16 @@ impl Script {
         command.arg("--default-signal=INT").arg(demo_folder(demo).join("start.sh")).args(args);
         command.env("WEIR_BIN", programs_folder()).env("TMPDIR", scratch.path()).current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self { node: Node::start(command.process_group(0)), scratch }
+        let node = Node::start(command.process_group(0));
+        let group = Group(node.id());
+        Self { node, scratch, group }
     }
 
     /// Waits for the script's end, after which nothing may be left of it.
     fn end(self) -> Ended {
-        let Self { node, scratch } = self;
-        let group = node.id();
+        let Self { node, scratch, group } = self;
         let ended = node.wait();
-        assert_eq!(group_members(group), [""; 0]);
+        assert_eq!(group_members(group.0), [""; 0]);
         let left: Vec<_> = fs::read_dir(scratch.path()).unwrap().collect();
         assert!(left.is_empty(), "{left:?}");
         assert_eq!(ended.code, Some(0), "{}", ended.log());

@@ -100,12 +100,15 @@ fn what_was_written_survives_a_kill() {
     }
 }
 
+/// `WEIR_LOG_LIVES=260` looks at more than 100,000 images, in a minute.
 #[test]
-#[ignore = "the long form: a minute or more"]
-fn a_hundred_thousand_losses_of_power() {
+fn losses_of_power_at_every_level_with_and_without_old_segments() {
+    #[expect(clippy::disallowed_methods, reason = "a test takes no flags")]
+    let seeds: u64 = std::env::var("WEIR_LOG_LIVES").map_or(5, |seeds| seeds.parse().unwrap());
     let forgetful = Options { keep: Keep { bytes: 0, age: None }, ..options() };
     let all =
         [options(), forgetful, Options { level: Level::Os, ..options() }, Options { level: Level::Os, ..forgetful }];
-    let looked: u64 = (1_000..1_260).flat_map(|seed| all.map(|options| lives(seed, options, 34))).sum();
-    assert!(looked >= 100_000);
+    let looked: u64 = (1_000..1_000 + seeds).flat_map(|seed| all.map(|options| lives(seed, options, 34))).sum();
+    println!("{looked} images");
+    assert!(looked >= 385 * seeds, "{looked}");
 }

@@ -1,6 +1,6 @@
 //! A log of each version of the format, as it was written then: every later program must read it, and this one write it.
 //!
-//! `cargo test -p wal --test log -- --ignored golden` writes the directory of the version of now, if it is not there.
+//! `WEIR_GOLDEN=make cargo test -p wal --test log golden` writes the directory of the version of now, if it is not there.
 
 use std::{fs, path::PathBuf};
 
@@ -72,18 +72,19 @@ fn the_golden_logs_of_all_versions_are_read() {
 #[test]
 fn the_golden_log_of_now_is_what_is_written_now() {
     let disk = script();
+    #[expect(clippy::disallowed_methods, reason = "a test takes no flags")]
+    if std::env::var("WEIR_GOLDEN").is_ok_and(|what| what == "make") {
+        write(&disk);
+    }
     for name in disk.names() {
         assert!(disk.content(&name) == fs::read(folder(VERSION).join(&name)).ok(), "{name} differs");
     }
 }
 
-#[test]
-#[ignore = "writes a directory of the sources: for a new version of the format"]
-fn write_the_golden_log() {
+fn write(disk: &FakeDisk) {
     let folder = folder(VERSION);
     assert!(!folder.exists(), "it is there: what has been released does not change");
     fs::create_dir_all(&folder).unwrap();
-    let disk = script();
     for (name, _) in disk.clone().list().unwrap() {
         fs::write(folder.join(&name), disk.content(&name).unwrap()).unwrap();
     }
