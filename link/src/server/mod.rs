@@ -524,8 +524,9 @@ impl Server {
     }
 
     fn push_messages(&self, token: u64, delivery: u64, lease: Lease, letters: &[u8], out: &mut Vec<u8>) {
-        // Finished since by another attempt, if the answer was not taken out at once.
-        let Some((frames, generation, origin_us)) = self.queue.messages(lease) else {
+        // Finished since by another attempt, or a SEEK was in between, if the answer was not taken out at once.
+        let of_this_boot = Some(lease).filter(|lease| lease.boot == self.queue.boot());
+        let Some((frames, generation, origin_us)) = of_this_boot.and_then(|lease| self.queue.messages(lease)) else {
             return Answer::None { delivery, ended: true, finished: letters, level: self.level() }.push(token, out);
         };
         let msg = Msg {
