@@ -228,8 +228,10 @@ fn draw_stages(chance: &mut SmallRng, promise: Promise, messages: u64) -> Vec<St
                 (stage.queues, stage.takes_from_all, stage.by_chance) = (ring, false, false);
                 stage.workers = stage.workers.max(ring);
                 if ring > 1 {
-                    // Feeders may fill one queue, while others hold more; so all messages together must find room.
-                    stage.room = messages.div_ceil(ring as u64) + chance.random_range(0..=3);
+                    // Feeders may fill one queue, while others hold more; so all messages together must find room. A queue
+                    // that dies and comes back leaves messages in two queues, of all that were with workers.
+                    let places = if promise == Promise::QueuesRemember { 1 } else { ring as u64 };
+                    stage.room = messages.div_ceil(places) + chance.random_range(0..=3);
                 }
             }
             _ => {}
