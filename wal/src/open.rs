@@ -194,6 +194,10 @@ fn make(disk: &mut dyn Disk, leftovers: &Files, options: &Options, now_us: u64) 
     for (base, _) in &leftovers.segments {
         disk.remove(&files::segment(*base))?;
     }
+    if !leftovers.segments.is_empty() {
+        // A segment is never there without the label that says that it means nothing.
+        disk.sync_dir()?;
+    }
     for (is_there, name) in [(leftovers.has_label_new, LABEL_NEW), (leftovers.has_spare, SPARE)] {
         if is_there {
             disk.remove(name)?;
