@@ -195,7 +195,7 @@ impl Model {
                 (more + wanted(0).map(value).sum::<u64>(), more + wanted(self.fresh).map(value).sum::<u64>());
             let fits = match input {
                 None => all <= max,
-                Some(NODE) => fresh <= 2 * max,
+                Some(NODE) => fresh <= 2 * max + (all - fresh),
                 Some(_) => fresh <= max && all <= 2 * max,
             };
             if !fits {

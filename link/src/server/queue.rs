@@ -224,8 +224,12 @@ impl Queue {
             Some(_) if self.fault != Some(Fault::LeasesTakeRoom) => (1, 2),
             _ => (1, 1),
         };
+        let is_own = all_max == u64::MAX;
         let fits = |more: u64, all: u64, fresh: u64, max: u64| {
-            fresh + more <= max.saturating_mul(fresh_max) && all + more <= max.saturating_mul(all_max)
+            // After a crash more may be fresh than ever came in so.
+            let handed_out = if is_own { all - fresh } else { 0 };
+            fresh + more <= max.saturating_mul(fresh_max).saturating_add(handed_out)
+                && all + more <= max.saturating_mul(all_max)
         };
         let (unfinished, fresh) = (self.ready() + self.leases.leased(), self.store.next() - self.leases.fresh());
         if !fits(run.count(), unfinished, fresh, messages_max) {

@@ -285,7 +285,10 @@ fn what_workers_put_in_finds_the_room_of_what_is_handed_out() {
             ("ENQ p=7 e=1 s=4 n=1 t=5 d=b g=1 st=F w=0 b=2 | \u{2}\u{0}11x", "FULL s=4 af=10"),
             // What is made from its own messages finds room in any case.
             ("ENQ p=7 e=1 s=4 n=2 t=5 d=a g=1 st=F w=0 b=4 | \u{0}\u{0}\u{1}\u{0}11C11D", "STORED s=6 du=mem cr=0"),
-            ("ENQ p=7 e=1 s=6 n=1 t=5 d=a g=1 st=F w=0 b=2 | \u{1}\u{1}11x", "FULL s=6 af=10"),
+            (
+                "ENQ p=7 e=1 s=6 n=3 t=5 d=a g=1 st=F w=0 b=6 | \u{1}\u{1}\u{0}\u{2}\u{0}\u{3}11x11y11z",
+                "FULL s=6 af=10",
+            ),
             ("ACK f=0.0.2.1", "OK n=0 du=mem v=l"),
             ("DEQ k=1 n=2 lo=2 m=3 z=1000 wt=0 ls=1000", "MSG n=2 l=0.2.3.1 w=2 g=1 nd=a t=5 du=mem | 11A11B11C"),
             // One was never handed out, but there are four.
