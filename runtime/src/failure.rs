@@ -26,10 +26,9 @@ impl Failure {
     }
 
     /// Says it on stderr, and gives the exit code.
-    #[expect(clippy::print_stderr, reason = "the last word to the operator, whatever the log flags say")]
     pub fn report(&self) -> ExitCode {
         if !self.message.is_empty() {
-            eprintln!("error: {}", self.message);
+            crate::say(&format!("error: {}", self.message));
         }
         ExitCode::from(self.code)
     }

@@ -30,6 +30,7 @@ mod receive;
 mod signals;
 
 use std::{
+    io::Write as _,
     process::ExitCode,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -73,9 +74,15 @@ pub fn block_on(program: impl Future<Output = Result<(), Failure>>) -> ExitCode 
 }
 
 /// Says on stderr where the node can be reached, so that scripts and tests can bind port 0 and read this line.
-#[expect(clippy::print_stderr, reason = "the announcement is promised whatever the log flags say")]
 pub fn announce(what: &str, address: std::net::SocketAddr) {
-    eprintln!("{what} {address}");
+    say(&format!("{what} {address}"));
+}
+
+/// Writes a line to stderr whatever the log flags say, in one call to the system: a script that follows the file sees all of
+/// the line or none of it, and processes that share a terminal do not mix their words.
+fn say(line: &str) {
+    // There is nowhere left to say that stderr cannot be written.
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// The two clocks of a node, read together.

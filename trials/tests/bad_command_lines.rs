@@ -4,14 +4,15 @@
 use std::{
     fs,
     io::{Write as _, pipe},
-    net::UdpSocket,
+    net::{SocketAddr, UdpSocket},
+    os::{fd::OwnedFd, unix::net::UnixDatagram},
     path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
 
 use rustix::process::Signal;
-use trials::{Client, Node, TempFolder, program, run, wait_for};
+use trials::{Client, Node, PATIENCE, TempFolder, program, run, wait_for};
 
 const PROGRAMS: [&str; 6] = ["mq", "worker", "feeder", "sink", "metrics-receiver", "udp-client"];
 
@@ -162,6 +163,33 @@ fn a_port_that_is_taken_fails_with_what_to_do() {
         check(name, &["--address", &taken], 1, &says);
         check(name, &["--address", &taken], 1, "end it, or choose another --address");
     }
+}
+
+/// The first datagram of a program whose stderr is a datagram socket: what it wrote in its first call to the system.
+fn first_write(name: &str, args: &[&str]) -> String {
+    let (end, stderr) = UnixDatagram::pair().unwrap();
+    end.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut command = program(name);
+    let node = Node::start(command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(OwnedFd::from(stderr)));
+    let mut buffer = [0; 1_024];
+    let length = end.recv(&mut buffer).unwrap();
+    node.stop(Signal::TERM);
+    String::from_utf8_lossy(buffer.get(..length).unwrap()).into_owned()
+}
+
+/// A script that follows a node's stderr sees a line whole or not at all.
+#[test]
+fn a_line_on_stderr_is_one_write() {
+    for name in LISTENERS {
+        let uri = ["--uri", ""].into_iter().filter(|_| name == "metrics-receiver");
+        let args: Vec<_> = ["--address", ANY_PORT].into_iter().chain(uri).collect();
+        let said = first_write(name, &args);
+        let address = said.strip_prefix("listening on ").and_then(|rest| rest.strip_suffix('\n'));
+        assert!(address.is_some_and(|address| address.parse::<SocketAddr>().is_ok()), "{name}: {said:?}");
+    }
+    let said =
+        first_write("mq", &["--address", "127.0.0.1:0", "--messages-max", "1", "--metrics-address", "127.0.0.1:0"]);
+    assert!(said.starts_with("error: ") && said.ends_with('\n'), "{said:?}");
 }
 
 /// Runs until it is told to end.
