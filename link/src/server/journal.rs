@@ -25,18 +25,27 @@ pub(crate) struct Journal {
     records: Vec<u8>,
     made: u64,
     durable: u64,
-    /// Messages below this offset are durable.
-    durable_next: u64,
-    /// The place and the next offset of what is being written.
-    under_way: Option<(u64, u64)>,
+    /// What is durable of the messages.
+    durable_extent: Extent,
+    /// The place of what is being written, and what is durable with it.
+    under_way: Option<(u64, Extent)>,
     /// How many bytes the log has room for, and at which place that was so.
     room: (u64, u64),
 }
 
+/// Which messages a queue knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// All below this offset are done with.
+    pub(crate) low_water: u64,
+    /// All have come that are below this offset.
+    pub(crate) next: u64,
+}
+
 impl Journal {
-    /// A journal of a log with so much room, in which all messages below `next` are.
-    pub(crate) fn new(level: Durability, next: u64, room: u64) -> Self {
-        Self { level, records: Vec::new(), made: 0, durable: 0, durable_next: next, under_way: None, room: (room, 0) }
+    /// A journal of a log with so much room, which has all of these messages.
+    pub(crate) fn new(level: Durability, durable_extent: Extent, room: u64) -> Self {
+        Self { level, records: Vec::new(), made: 0, durable: 0, durable_extent, under_way: None, room: (room, 0) }
     }
 
     /// Adds a record.
@@ -82,7 +91,12 @@ impl Journal {
 
     /// All messages below this offset are durable.
     pub(crate) fn durable_next(&self) -> u64 {
-        self.durable_next
+        self.durable_extent.next
+    }
+
+    /// All messages below this offset are done with, and that is durable.
+    pub(crate) fn durable_low_water(&self) -> u64 {
+        self.durable_extent.low_water
     }
 
     /// Whether there are records to write and none are being written.
@@ -96,15 +110,15 @@ impl Journal {
     }
 
     /// Takes the records out, to be written; `room_for` is used for the next ones.
-    pub(crate) fn take(&mut self, next: u64, room_for: Vec<u8>) -> Vec<u8> {
-        self.under_way = Some((self.made, next));
+    pub(crate) fn take(&mut self, extent: Extent, room_for: Vec<u8>) -> Vec<u8> {
+        self.under_way = Some((self.made, extent));
         std::mem::replace(&mut self.records, room_for)
     }
 
     /// What was taken last is durable now, and the log has room for so many bytes more.
     pub(crate) fn written(&mut self, room: u64) {
-        if let Some((made, next)) = self.under_way.take() {
-            (self.durable, self.durable_next) = (made, next);
+        if let Some((made, extent)) = self.under_way.take() {
+            (self.durable, self.durable_extent) = (made, extent);
             self.room = (room, made);
         }
     }
@@ -124,25 +138,28 @@ pub(crate) fn reserve(unfinished: u64) -> u64 {
 mod tests {
     use super::*;
 
+    const EMPTY: Extent = Extent { low_water: 0, next: 0 };
+
     #[test]
     fn what_is_made_while_others_are_written_waits_for_the_next_turn() {
-        let mut journal = Journal::new(Durability::Disk, 0, 1 << 20);
+        let mut journal = Journal::new(Durability::Disk, EMPTY, 1 << 20);
         let finished = Record::Finished { first: 0, last: 0 };
         journal.push(0, &finished, &[]);
         let first = journal.made();
         assert!(journal.is_due() && first > 0);
-        let taken = journal.take(1, Vec::new());
+        let taken = journal.take(Extent { low_water: 1, next: 2 }, Vec::new());
         assert_eq!(taken.len() as u64, first);
         journal.push(0, &finished, &[]);
-        assert!(!journal.is_due() && journal.is_under_way() && journal.durable() == 0);
+        assert!(!journal.is_due() && journal.is_under_way());
+        assert_eq!((journal.durable(), journal.durable_low_water(), journal.durable_next()), (0, 0, 0));
         journal.written(1 << 20);
-        assert_eq!((journal.durable(), journal.durable_next()), (first, 1));
+        assert_eq!((journal.durable(), journal.durable_low_water(), journal.durable_next()), (first, 1, 2));
         assert!(journal.is_due());
     }
 
     #[test]
     fn the_room_for_finishes_is_not_given_away() {
-        let mut journal = Journal::new(Durability::Disk, 0, SLACK_BYTES + 1_000);
+        let mut journal = Journal::new(Durability::Disk, EMPTY, SLACK_BYTES + 1_000);
         assert_eq!((journal.spare(0), journal.spare(1), journal.spare(1_000)), (1_000, 872, 0));
         journal.push(0, &Record::Popped { offset: 3 }, &[]);
         assert_eq!(journal.spare(0), 1_000 - journal.made());

@@ -121,7 +121,7 @@ impl Recovery {
         queue.end_replay(node, boot);
         let boot = queue.boot();
         intake.end_replay(boot);
-        let mut journal = Journal::new(level, queue.next(), opened.room);
+        let mut journal = Journal::new(level, queue.extent(), opened.room);
         let level = if level == Durability::Os { OS_LEVEL } else { 0 };
         for record in &anew {
             journal.push(0, record, &[]);
@@ -216,11 +216,10 @@ impl Server {
             Read { id, from, bytes_max: READ_BYTES }
         }));
         let snapshot = std::mem::take(&mut self.log.wants_snapshot).then(|| self.snapshot());
-        let low_water = self.queue.low_water();
         let reserve = journal::reserve(self.queue.ready() + self.queue.ledger().leased);
-        let next = self.queue.next();
+        let extent = self.queue.extent();
         let room = std::mem::take(&mut self.log.room);
-        let records = self.queue.journal_mut()?.take(next, room);
+        let records = self.queue.journal_mut()?.take(extent, room);
         self.log.is_unsynced = self.level() == Durability::Os && !records.is_empty();
         self.log.trimmed = now.since_start;
         self.queue.asks_for_room();
@@ -228,19 +227,19 @@ impl Server {
             self.log.closing = Closing::UnderWay;
         }
         let at_us = micros(now.since_epoch);
-        Some(Commit { records, at_us, snapshot, low_water, reserve, reads, close })
+        Some(Commit { records, at_us, snapshot, low_water: extent.low_water, reserve, reads, close })
     }
 
     /// What a full disk refused, with all that has happened since. It has a snapshot, because only so the log reaches the room
     /// that it keeps for its next segment.
     pub fn poll_commit_again(&mut self, now: Now, mut commit: Commit) -> Commit {
-        let next = self.queue.next();
+        let extent = self.queue.extent();
         if let Some(journal) = self.queue.journal_mut() {
-            commit.records.append(&mut journal.take(next, Vec::new()));
+            commit.records.append(&mut journal.take(extent, Vec::new()));
         }
         commit.snapshot = Some(self.snapshot());
         commit.at_us = micros(now.since_epoch);
-        commit.low_water = self.queue.low_water();
+        commit.low_water = extent.low_water;
         commit.close |= self.queue.is_rewinding();
         commit
     }

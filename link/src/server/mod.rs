@@ -532,7 +532,7 @@ impl Server {
         let msg = Msg {
             delivery,
             lease,
-            low_water: self.queue.low_water(),
+            low_water: self.queue.durable_low_water(),
             generation,
             node: self.node,
             origin_us,

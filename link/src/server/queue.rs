@@ -13,7 +13,7 @@ use super::{
     faults::Fault,
     frames::Run,
     intake::Full,
-    journal::{Journal, micros},
+    journal::{Extent, Journal, micros},
     leases::{Leases, Open, State},
     ledger::{Flow, Ledger},
     records::Record,
@@ -280,7 +280,7 @@ impl Queue {
     /// Where the fresh messages end that may be leased: they are durable, and in memory.
     fn fresh_end(&self) -> u64 {
         let here = self.here_end();
-        here.min(self.leases.low_water().saturating_add(WINDOW))
+        here.min(self.durable_low_water().saturating_add(WINDOW))
     }
 
     /// Where the messages end that are durable, and in memory.
@@ -296,6 +296,17 @@ impl Queue {
     /// All below this offset is done with.
     pub(crate) fn low_water(&self) -> u64 {
         self.leases.low_water()
+    }
+
+    /// All below this offset is done with, and stays so: what others need not remember any more.
+    pub(crate) fn durable_low_water(&self) -> u64 {
+        let durable = self.journal.as_ref().map_or(u64::MAX, Journal::durable_low_water);
+        self.low_water().min(durable)
+    }
+
+    /// What it knows of.
+    pub(crate) fn extent(&self) -> Extent {
+        Extent { low_water: self.low_water(), next: self.next() }
     }
 
     /// Takes the first message away, appended to `out` as a frame.

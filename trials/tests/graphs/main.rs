@@ -129,7 +129,8 @@ fn graphs_keep_their_promises() {
     }
     #[expect(clippy::disallowed_methods, reason = "how fast it is, is told and nothing else")]
     let begun = std::time::Instant::now();
-    let tally = run_all(0..asked_for("SEEDS").unwrap_or(SEEDS), None, None);
+    let from = asked_for("FROM").unwrap_or(0);
+    let tally = run_all(from..from + asked_for("SEEDS").unwrap_or(SEEDS), None, None);
     let per_minute = u128::from(tally.seeds) * 60_000 / begun.elapsed().as_millis().max(1);
     println!("{tally:#?}\n{per_minute} seeds a minute");
     assert!(tally.failed.is_some() || tally.troubles.faults >= 10 * tally.seeds, "too little befell them");

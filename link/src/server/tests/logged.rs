@@ -86,6 +86,8 @@ fn what_is_said_of_finishes_waits_for_them() {
     assert_eq!(bench.step(&format!("DEQ k=1 n=2 lo=2 m=1 z=1000 wt=0 ls=1000 f={lease}")), "");
     let passes = bench.step("DEQ k=1 n=3 lo=2 m=1 z=1000 wt=0 ls=1000");
     assert!(passes.starts_with("MSG n=3"), "it finishes nothing: {passes}");
+    assert_eq!(field(&passes, "w"), "0", "a crash may yet forget the finish");
     let waited = bench.commit();
     assert!(waited.contains("MSG n=2") && waited.contains("v=d"), "{waited}");
+    assert_eq!(field(&waited, "w"), "1");
 }
