@@ -46,9 +46,9 @@ struct Args {
     /// Measure Redis lists and NATS, too, where redis-server and nats-server are installed
     #[arg(long)]
     peers: bool,
-    /// Measure only rows whose name contains this
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    only: String,
+    /// Measure only rows whose name contains this; give it again for more rows
+    #[arg(long, value_name = "TEXT")]
+    only: Vec<String>,
     #[command(flatten)]
     end: link::End,
     /// Serve as the yardstick queue (the benchmark starts itself so)
@@ -181,12 +181,17 @@ fn disks(table: &mut Table, has: Installed, n: u64) -> Result<(), Failed> {
 }
 
 fn latencies(table: &Table, has: Installed) -> Result<(), Failed> {
-    let mut rows = vec![Row::new("latency: link, acknowledged", &[], || {
-        let queue = processes::mq()?;
-        latency::measure(queue.id(), OFFERED, LASTING, |clock, paced| {
-            latency::link_at_a_pace(&queue, clock, paced, Until::Consumed)
-        })
-    })];
+    let mut rows = vec![
+        Row::new("latency: no queue, one datagram each", &[], || {
+            latency::measure(std::process::id(), OFFERED, LASTING, raw::at_a_pace)
+        }),
+        Row::new("latency: link, acknowledged", &[], || {
+            let queue = processes::mq()?;
+            latency::measure(queue.id(), OFFERED, LASTING, |clock, paced| {
+                latency::link_at_a_pace(&queue, clock, paced, Until::Consumed)
+            })
+        }),
+    ];
     if has.redis {
         rows.push(Row::new("latency: redis lists, LPUSH -> BLMPOP", &[], || {
             let broker = redis::start()?;

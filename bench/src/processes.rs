@@ -1,4 +1,4 @@
-//! The processes that are measured: started, awaited, ended.
+//! The processes that are measured, and the clients beside them: started, awaited, ended.
 
 use std::{
     fmt, fs,
@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::{Child, ChildStderr, Command, Stdio},
+    thread,
 };
 
 /// Why a figure could not be measured.
@@ -130,4 +131,9 @@ pub(crate) fn memory_mib(process: u32, what: &str) -> Result<f64, Failed> {
     let size = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':')).unwrap_or_default();
     let kib: u64 = size.trim().trim_end_matches(" kB").parse().unwrap_or(0);
     Ok(kib as f64 / 1024.0)
+}
+
+/// Waits for a client's thread.
+pub(crate) fn joined(client: thread::JoinHandle<io::Result<()>>) -> Result<(), Failed> {
+    client.join().map_err(|_| Failed::Program("a client panicked".to_owned()))?.map_err(Failed::from)
 }

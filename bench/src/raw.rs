@@ -9,7 +9,12 @@ use std::{
 
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 
-use crate::{MESSAGE_BYTES, processes::Failed, table::Rate};
+use crate::{
+    MESSAGE_BYTES,
+    latency::{Clock, Paced, Seen},
+    processes::{Failed, joined},
+    table::Rate,
+};
 
 fn pair() -> io::Result<(UdpSocket, UdpSocket, SocketAddr)> {
     let (sender, receiver) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
@@ -87,6 +92,17 @@ pub(crate) fn runs(messages: u64) -> Result<Rate, Failed> {
     Ok(rate)
 }
 
-fn joined(producer: thread::JoinHandle<io::Result<()>>) -> Result<(), Failed> {
-    producer.join().map_err(|_| Failed::Program("the producer panicked".to_owned()))?.map_err(Failed::from)
+/// One datagram a message at its time: what of every latency is the machine's.
+pub(crate) fn at_a_pace(clock: Clock, paced: Paced) -> Result<Seen, Failed> {
+    let (sender, receiver, to) = pair()?;
+    let producing = thread::spawn(move || {
+        paced.run(clock, |due| due.iter().try_for_each(|message| sender.send_to(message, to).map(drop)))
+    });
+    let (mut seen, mut message) = (Seen::new(paced), [0; MESSAGE_BYTES]);
+    while seen.count() < paced.messages {
+        receiver.recv(&mut message)?;
+        seen.record(clock.now_ns(), Clock::stamp_of(&message));
+    }
+    joined(producing)?;
+    Ok(seen)
 }

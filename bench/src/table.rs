@@ -22,17 +22,17 @@ impl<'a, Figure> Row<'a, Figure> {
 
 pub(crate) struct Table {
     runs: u32,
-    only: String,
+    only: Vec<String>,
     medians: BTreeMap<String, Rate>,
 }
 
 impl Table {
-    pub(crate) fn new(runs: u32, only: &str) -> Self {
-        Self { runs, only: only.to_owned(), medians: BTreeMap::new() }
+    pub(crate) fn new(runs: u32, only: &[String]) -> Self {
+        Self { runs, only: only.to_vec(), medians: BTreeMap::new() }
     }
 
     pub(crate) fn wants(&self, name: &str) -> bool {
-        name.contains(&self.only)
+        self.only.is_empty() || self.only.iter().any(|part| name.contains(part))
     }
 
     pub(crate) fn head(&self) {
@@ -72,22 +72,28 @@ impl Table {
         self.medians.insert(name.to_owned(), median);
     }
 
-    /// Latencies, whose runs take turns, each with its share of a core.
-    pub(crate) fn latencies(&self, head: &str, rows: Vec<Row<'_, Latency>>) -> Result<(), Failed> {
-        if !rows.iter().any(|row| self.wants(row.name)) {
+    /// Latencies, whose runs take turns, each with its share of a core. Those that are not wanted are not measured.
+    pub(crate) fn latencies(&self, head: &str, mut rows: Vec<Row<'_, Latency>>) -> Result<(), Failed> {
+        rows.retain(|row| self.wants(row.name));
+        if rows.is_empty() {
             return Ok(());
         }
-        println!("\n{head:<48}{:>12}{:>12}{:>12}{:>12}{:>12}", "p50 us", "p99 us", "p99.9 us", "max us", "its CPU %");
+        let columns = ["p50 us", "p99 us", "least p99", "most p99", "p99.9 us", "max us", "its CPU %"];
+        println!("\n{head:<48}{}", columns.map(|column| format!("{column:>11}")).concat());
         for (name, _, figures) in measured(self.runs, rows)? {
-            let median = |figure: fn(&Latency) -> f64| {
+            let sorted = |figure: fn(&Latency) -> f64| {
                 let mut values: Vec<f64> = figures.iter().map(figure).collect();
                 values.sort_by(f64::total_cmp);
-                values.get(values.len() / 2).copied().unwrap_or_default()
+                values
             };
-            let (p50, p99) = (median(|figure| figure.p50_us), median(|figure| figure.p99_us));
-            let (p999, max) = (median(|figure| figure.p999_us), median(|figure| figure.max_us));
-            let cpu = median(|figure| figure.cpu_percent);
-            println!("{name:<48}{p50:>12.0}{p99:>12.0}{p999:>12.0}{max:>12.0}{cpu:>12.1}");
+            let median = |values: Vec<f64>| values.get(values.len() / 2).copied().unwrap_or_default();
+            let p99s = sorted(|figure| figure.p99_us);
+            let [least, most] = [p99s.first(), p99s.last()].map(|p99| p99.copied().unwrap_or_default());
+            let (p50, p99) = (median(sorted(|figure| figure.p50_us)), median(p99s));
+            let (p999, max) = (median(sorted(|figure| figure.p999_us)), median(sorted(|figure| figure.max_us)));
+            let cpu = median(sorted(|figure| figure.cpu_percent));
+            let figures = [p50, p99, least, most, p999, max].map(|figure| format!("{figure:>11.0}")).concat();
+            println!("{name:<48}{figures}{cpu:>11.1}");
         }
         Ok(())
     }

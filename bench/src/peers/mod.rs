@@ -123,8 +123,3 @@ fn number(text: &[u8]) -> io::Result<i64> {
     let text = std::str::from_utf8(text).ok();
     text.and_then(|text| text.parse().ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
-
-/// Waits for a client's thread.
-fn joined(client: thread::JoinHandle<io::Result<()>>) -> Result<(), Failed> {
-    client.join().map_err(|_| Failed::Program("a client panicked".to_owned()))?.map_err(Failed::from)
-}

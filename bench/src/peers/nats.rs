@@ -10,12 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Broker, Connection, joined, number};
+use super::{Broker, Connection, number};
 use crate::{
     MESSAGE_BYTES,
     latency::{Clock, Paced, Seen},
     load::rate,
-    processes::Failed,
+    processes::{Failed, joined},
     table::Rate,
 };
 

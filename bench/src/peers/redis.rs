@@ -2,12 +2,12 @@
 
 use std::{collections::VecDeque, io, thread, time::Instant};
 
-use super::{Broker, Connection, joined, number};
+use super::{Broker, Connection, number};
 use crate::{
     MESSAGE_BYTES,
     latency::{Clock, Paced, Seen},
     load::rate,
-    processes::Failed,
+    processes::{Failed, joined},
     table::Rate,
 };
 
