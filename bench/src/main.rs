@@ -204,14 +204,19 @@ fn latencies(table: &Table, has: Installed) -> Result<(), Failed> {
             latency::measure(broker.id(), OFFERED, LASTING, |clock, paced| nats::at_a_pace(&broker, clock, paced))
         }));
     }
+    let head = format!("at {OFFERED} messages/s offered");
+    table.latencies(&head, rows)?;
+    // Not in turns with the others: the machine writes to its disk for a while after these.
     let queue = |until| {
         let queue = disk::mq(disk::Level::Disk)?;
         let node = &queue.node;
         latency::measure(node.id(), OFFERED, LASTING, |clock, paced| latency::link_at_a_pace(node, clock, paced, until))
     };
-    rows.push(Row::new("latency: link on disk, until answered", &[], || queue(Until::Stored)));
-    rows.push(Row::new("latency: link on disk, until consumed", &[], || queue(Until::Consumed)));
-    table.latencies(&format!("at {OFFERED} messages/s offered"), rows)
+    let rows = vec![
+        Row::new("latency: link on disk, until answered", &[], || queue(Until::Stored)),
+        Row::new("latency: link on disk, until consumed", &[], || queue(Until::Consumed)),
+    ];
+    table.latencies(&head, rows)
 }
 
 /// Which peers are to be measured.
