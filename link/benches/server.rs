@@ -93,6 +93,7 @@ fn deq(delivery: u64, count: u64, finished: &[u8]) -> Ask<'_> {
     Ask::Deq(Deq {
         session: 1,
         delivery,
+        deliveries: 1,
         open_from: delivery.saturating_sub(UNDER_WAY),
         messages_max: count,
         bytes_max: 65_507,

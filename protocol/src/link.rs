@@ -19,7 +19,7 @@ use crate::call::CallError;
 
 pub use self::{
     answer::{Answer, Durability, Msg, Past},
-    ask::{Ask, DeadDo, Deq, Derived, Enq, GiveBack, Place, Sending},
+    ask::{Ask, DELIVERIES_A_REQUEST_MAX, DeadDo, Deq, Derived, Enq, GiveBack, Place, Sending},
     lease::{Finish, Finishes, Lease, finishes},
     varint::{push_varint, split_varint},
     welcome::{Welcome, discovery, is_garbled_discovery, push_discovery},

@@ -254,6 +254,7 @@ fn what_is_no_request_to_a_sink_is_counted_and_never_answered() {
     let deq = Deq {
         session: 1,
         delivery: 1,
+        deliveries: 1,
         open_from: 1,
         messages_max: 1,
         bytes_max: 100,

@@ -11,7 +11,10 @@ use protocol::{
     DATAGRAM_BYTES_MAX,
     call::{Call, CallError},
     frame,
-    link::{Answer, Ask, Deq, Durability, GiveBack, Lease, LinkError, MESSAGE_BYTES_MAX, Msg, Welcome},
+    link::{
+        Answer, Ask, DELIVERIES_A_REQUEST_MAX, Deq, Durability, GiveBack, Lease, LinkError, MESSAGE_BYTES_MAX, Msg,
+        Welcome,
+    },
     verb::Request as OldRequest,
 };
 
@@ -40,9 +43,10 @@ const WINDOW_MIN: usize = 4;
 /// How long a finish waits for a request to ride on, while the queue has more or messages come as quickly as that.
 const RIDE_WAIT: Duration = Duration::from_millis(1);
 
-/// So many requests wait at a queue whose messages come one by one and quickly: with one alone, a message that follows another
-/// closely waits at the queue until this one's consumer has asked again.
-const BRISK_WINDOW: usize = 2;
+/// So many deliveries are asked for at a queue whose messages come one by one and quickly: with one alone, a message that
+/// follows another closely waits at the queue until its consumer has asked again. And one request asks for half of them, so
+/// that a message costs a datagram to its consumer and a fraction of one back.
+const BRISK_WINDOW: usize = 8;
 
 /// A lease is touched after this part of its length, and no request waits longer.
 const TOUCHES_PER_LEASE: u32 = 3;
@@ -425,7 +429,8 @@ impl Consumer {
                 self.rtt.sample(now.since_start.saturating_sub(asked_at));
             }
         } else {
-            self.window = (self.window - 1).max(if self.is_brisk { BRISK_WINDOW } else { 1 });
+            let least = if self.is_brisk { BRISK_WINDOW.min(self.plan.deliveries_max) } else { 1 };
+            self.window = (self.window - 1).max(least);
         }
         self.wait = WAIT.0;
         self.holding.push(batch.id, batch.lease, now.since_start);
@@ -602,18 +607,22 @@ impl Consumer {
 
     fn transmit_ask(&mut self, now: Duration, wants: bool, out: &mut Vec<u8>) -> bool {
         let overdue = self.deliveries.overdue(now);
-        let delivery = match overdue {
-            Some(delivery) => delivery,
-            None if self.may_ask(wants) => self.deliveries.idle(now),
-            None => return false,
+        let numbers = match overdue {
+            Some(delivery) => delivery..delivery + 1,
+            None => match self.may_ask(now, wants) {
+                0 => return false,
+                count => self.deliveries.idle(now, count),
+            },
         };
+        let delivery = numbers.start;
         let tries = self.deliveries.tries(delivery);
         let token = self.tokens.take();
         let wait = if self.deliveries.is_check(delivery) { Duration::ZERO } else { self.wait_now() };
         // A queue that has more answers at once; to ask it too early for the same batch costs one small datagram.
         let answered_after = if self.has_more { Duration::ZERO } else { wait };
         let deadline = now + answered_after + self.answer_time(tries);
-        self.deliveries.ask(delivery, token, now, deadline);
+        let deliveries = numbers.end - numbers.start;
+        self.deliveries.ask(numbers, token, now, deadline);
         self.counts.asked += 1;
         self.counts.asked_again += u64::from(overdue.is_some());
         let open_from = self.deliveries.open_from();
@@ -621,6 +630,7 @@ impl Consumer {
         let ask = Ask::Deq(Deq {
             session: self.plan.session,
             delivery,
+            deliveries,
             open_from,
             messages_max: self.plan.messages_max.max(1),
             bytes_max,
@@ -643,14 +653,25 @@ impl Consumer {
         wait.min(self.plan.lease / TOUCHES_PER_LEASE)
     }
 
-    fn may_ask(&self, wants: bool) -> bool {
+    /// How many deliveries the next request may ask for. Where messages come one by one, a request asks for several at once,
+    /// and leaves once half of those before have come, or a finish wants to ride on it.
+    fn may_ask(&self, now: Duration, wants: bool) -> usize {
         let asked = self.deliveries.asked();
-        wants
+        let may = wants
             && !self.ending
-            && asked < self.window
-            && asked + self.holding.len() < self.plan.deliveries_max.max(1)
             && self.finishing.len() + self.holding.returning() < CHORES_MAX
-            && self.notices.len() < NOTICES_MAX
+            && self.notices.len() < NOTICES_MAX;
+        if !may {
+            return 0;
+        }
+        let here = self.plan.deliveries_max.max(1).saturating_sub(asked + self.holding.len());
+        let room = self.window.saturating_sub(asked).min(here);
+        let is_one_by_one = self.is_brisk && !self.has_more;
+        match room {
+            _ if !is_one_by_one => room.min(1),
+            _ if asked > self.window / 2 && !self.finishing.is_due(now) => 0,
+            room => room.min(usize::try_from(DELIVERIES_A_REQUEST_MAX).unwrap_or(usize::MAX)),
+        }
     }
 
     /// How many bytes of frames fit beside a MSG's header.

@@ -6,7 +6,7 @@
 //! there, or may be another consumer's. That goes for requests that were answered in vain, too: a copy of such a request,
 //! late on its way, may have been given a batch since.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, ops::Range, time::Duration};
 
 use super::{batch::Batch, request::Request};
 
@@ -138,16 +138,19 @@ impl Deliveries {
         Some(self.first + place? as u64)
     }
 
-    /// The lowest one that may be asked for.
-    pub(super) fn idle(&mut self, now: Duration) -> u64 {
+    /// The lowest one that may be asked for, and as many as may follow on it, so many in all at the most.
+    pub(super) fn idle(&mut self, now: Duration, count_max: usize) -> Range<u64> {
         // In a busy consumer none is, which need not be looked up.
         let any = self.slots.len() > self.asked + self.held_back.len();
-        let idle = || self.slots.iter().position(|slot| matches!(slot.state, State::Idle));
-        let place = any.then(idle).flatten().unwrap_or_else(|| {
+        let idle = |slot: &Slot| matches!(slot.state, State::Idle);
+        let place = any.then(|| self.slots.iter().position(idle)).flatten().unwrap_or(self.slots.len());
+        let there = self.slots.iter().skip(place).take(count_max).take_while(|slot| idle(slot)).count();
+        let mut end = place + there;
+        while end == self.slots.len() && end < place + count_max.max(1) {
             self.slots.push_back(Slot::new(State::Idle, now));
-            self.slots.len() - 1
-        });
-        self.first + place as u64
+            end += 1;
+        }
+        self.first + place as u64..self.first + end as u64
     }
 
     fn slot(&mut self, number: u64) -> Option<&mut Slot> {
@@ -165,19 +168,21 @@ impl Deliveries {
         self.slot(number).is_some_and(|slot| slot.is_check)
     }
 
-    /// It is asked for, again perhaps.
-    pub(super) fn ask(&mut self, number: u64, token: u64, now: Duration, deadline: Duration) {
+    /// These are asked for, again perhaps.
+    pub(super) fn ask(&mut self, numbers: Range<u64>, token: u64, now: Duration, deadline: Duration) {
         let came = self.came;
-        let Some(slot) = self.slot(number) else { return };
-        slot.request.send(token, now, deadline);
-        slot.asked_after = came;
-        slot.overtaken = 0;
-        if matches!(slot.state, State::Idle) {
-            slot.state = State::Asked;
-            self.asked += 1;
+        for number in numbers {
+            let Some(slot) = self.slot(number) else { continue };
+            slot.request.send(token, now, deadline);
+            slot.asked_after = came;
+            slot.overtaken = 0;
+            if matches!(slot.state, State::Idle) {
+                slot.state = State::Asked;
+                self.asked += 1;
+            }
+            self.sent.push_back((token, number));
         }
         self.expires_at = self.expires_at.min(deadline);
-        self.sent.push_back((token, number));
         while let Some(&(token, number)) = self.sent.front()
             && !self.slot(number).is_some_and(|slot| slot.is_unanswered(token))
         {
@@ -356,8 +361,8 @@ mod tests {
     fn asked(count: u64) -> Deliveries {
         let mut deliveries = Deliveries::new();
         for n in 1..=count {
-            assert_eq!(deliveries.idle(NOW), n);
-            deliveries.ask(n, 100 + n, NOW, LATER);
+            assert_eq!(deliveries.idle(NOW, 1), n..n + 1);
+            deliveries.ask(n..n + 1, 100 + n, NOW, LATER);
         }
         deliveries
     }
@@ -400,18 +405,35 @@ mod tests {
     fn a_gap_does_not_wait_for_what_was_asked_later() {
         let mut deliveries = asked(2);
         deliveries.put(batch(1, 50, 10));
-        assert_eq!(deliveries.idle(NOW), 3);
-        deliveries.ask(3, 103, NOW, LATER);
+        assert_eq!(deliveries.idle(NOW, 1), 3..4);
+        deliveries.ask(3..4, 103, NOW, LATER);
         assert!(deliveries.pop(NOW).is_none());
         assert!(!deliveries.answer_none(2, 999, NOW) && deliveries.answer_none(2, 102, NOW));
         // It had been asked for before the batch came, so a copy of that may have got what is missing.
         assert!(deliveries.pop(NOW).is_none());
         assert_eq!((deliveries.overdue(NOW), deliveries.is_check(2), deliveries.asked()), (Some(2), true, 2));
-        deliveries.ask(2, 202, NOW, LATER);
+        deliveries.ask(2..3, 202, NOW, LATER);
         assert!(deliveries.answer_none(2, 202, NOW));
         assert_eq!(deliveries.pop(NOW).map(|batch| batch.id), Some(1));
-        assert_eq!((deliveries.open_from(), deliveries.asked(), deliveries.idle(NOW)), (2, 1, 2));
+        assert_eq!((deliveries.open_from(), deliveries.asked(), deliveries.idle(NOW, 1)), (2, 1, 2..3));
         assert!(!deliveries.is_check(2));
+    }
+
+    #[test]
+    fn one_request_asks_for_what_lies_together() {
+        let mut deliveries = asked(3);
+        assert!(deliveries.answer_none(2, 102, NOW));
+        assert_eq!(deliveries.idle(NOW, 4), 2..3, "the third is asked for");
+        deliveries.ask(2..3, 202, NOW, LATER);
+        let numbers = deliveries.idle(NOW, 2);
+        assert_eq!(numbers, 4..6);
+        deliveries.ask(numbers, 204, NOW, LATER);
+        assert_eq!(
+            (deliveries.asked(), deliveries.asked_at(4, 204), deliveries.asked_at(5, 204)),
+            (5, Some(NOW), Some(NOW))
+        );
+        assert!(deliveries.answer_none(5, 204, NOW));
+        assert_eq!(deliveries.idle(NOW, 3), 5..8, "what was asked for in vain, and new ones");
     }
 
     #[test]
@@ -432,7 +454,7 @@ mod tests {
         assert_eq!(deliveries.overdue(LATER), None);
         assert!(deliveries.expire(LATER));
         assert_eq!((deliveries.overdue(LATER), deliveries.asked()), (Some(1), 2));
-        deliveries.ask(1, 201, LATER, LATER * 2);
+        deliveries.ask(1..2, 201, LATER, LATER * 2);
         assert_eq!((deliveries.overdue(LATER), deliveries.asked(), deliveries.tries(1)), (Some(2), 2, 2));
         assert_eq!((deliveries.asked_at(1, 101), deliveries.asked_at(1, 201)), (None, Some(LATER)));
     }
@@ -446,7 +468,7 @@ mod tests {
         });
         assert_eq!(lost, [false, false, true]);
         assert_eq!(deliveries.overdue(NOW), Some(1));
-        deliveries.ask(1, 201, NOW, LATER);
+        deliveries.ask(1..2, 201, NOW, LATER);
         deliveries.put(batch(5, 50, 10));
         assert!(!deliveries.overtake(105, NOW));
         assert_eq!(deliveries.overdue(NOW), None, "its request left later");

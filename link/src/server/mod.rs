@@ -36,7 +36,10 @@ use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 use machine::{LogLimit, Now};
 use protocol::{
     DATAGRAM_BYTES_MAX, TEXT_BYTES_MAX, frame,
-    link::{Answer, Ask, DeadDo, Deq, Durability, GiveBack, Lease, MESSAGE_BYTES_MAX, Msg, Past, Welcome, finishes},
+    link::{
+        Answer, Ask, DELIVERIES_A_REQUEST_MAX, DeadDo, Deq, Durability, GiveBack, Lease, MESSAGE_BYTES_MAX, Msg, Past,
+        Welcome, finishes,
+    },
 };
 
 pub use self::{
@@ -314,16 +317,25 @@ impl Server {
     }
 
     fn deq(&mut self, now: Now, to: SocketAddr, token: u64, deq: &Deq<'_>) {
-        // First come, first served, whenever answers are taken out; and a request that waits must not get another batch
+        // Who waits comes first, whenever answers are taken out; and a request that waits must not get another batch
         // than the same request that comes again.
         self.serve_parked(now);
-        let letters = self.finish(deq.finished);
-        // What is said of these finishes waits until they are durable.
+        let mut letters = self.finish(deq.finished);
+        // What is said of finishes waits until they are durable, and what is said beside it stays in its order.
         let gate = if letters.is_empty() { 0 } else { self.made() };
-        let Deq { session, delivery, open_from, messages_max, bytes_max, .. } = *deq;
-        let known = self.sessions.hear(now, session, open_from).delivery(delivery);
+        let Deq { session, delivery: first, deliveries, open_from, .. } = *deq;
+        self.sessions.hear(now, session, open_from);
         self.parked.drop_below(session, open_from);
-        match known {
+        for delivery in first..first.saturating_add(deliveries.clamp(1, DELIVERIES_A_REQUEST_MAX)) {
+            self.deliver(now, (to, token, gate), deq, delivery, std::mem::take(&mut letters));
+        }
+    }
+
+    /// Gives what a request asks for as this delivery, or lets it wait. What became of its finishes rides along.
+    fn deliver(&mut self, now: Now, asked: (SocketAddr, u64, u64), deq: &Deq<'_>, delivery: u64, letters: Vec<u8>) {
+        let (to, token, gate) = asked;
+        let Deq { session, open_from, messages_max, bytes_max, .. } = *deq;
+        match self.sessions.hear(now, session, open_from).delivery(delivery) {
             Delivery::Closed => self.answer_at(gate, to, token, Reply::None { delivery, ended: true, letters }),
             Delivery::Given(lease) => {
                 // The answer was lost, and the consumer lives: its time begins now.

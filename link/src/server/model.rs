@@ -115,6 +115,8 @@ struct Request {
     lease_ms: u64,
     letters: Vec<u8>,
     until: u64,
+    /// It was asked for with the delivery before it in this step: what is there for it is known once that is answered.
+    is_new: bool,
 }
 
 struct Model {
@@ -136,8 +138,11 @@ struct Model {
     before_seek: Ledger,
     sessions: BTreeMap<u64, (u64, BTreeMap<u64, Lease>)>,
     parked: Vec<Request>,
+    /// The session whose turn was last.
+    last: u64,
     counts: Ledger,
-    expected: BTreeMap<u64, (Expected, Option<Request>)>,
+    /// By token and, for a DEQ, delivery.
+    expected: BTreeMap<(u64, u64), (Expected, Option<Request>)>,
 }
 
 impl Model {
@@ -158,6 +163,7 @@ impl Model {
             before_seek: Ledger::default(),
             sessions: BTreeMap::new(),
             parked: Vec::new(),
+            last: 0,
             counts: Ledger::default(),
             expected: BTreeMap::new(),
         }
@@ -291,7 +297,7 @@ impl Model {
     fn expect(&mut self, token: u64, expected: Expected) {
         self.counts.fenced += u64::from(matches!(expected, Expected::Fenced(_)));
         self.counts.nones += u64::from(matches!(expected, Expected::None(_)));
-        self.expected.insert(token, (expected, None));
+        self.expected.insert((token, 0), (expected, None));
     }
 
     fn end(&mut self, token: u64, producer: u128, epoch: u64, sequence: u64) {
@@ -423,6 +429,7 @@ impl Model {
         self.boot = boot;
         self.sessions.clear();
         self.parked.clear();
+        self.last = 0;
         for message in &mut self.messages {
             match message.at {
                 At::Leased(_) | At::Waiting(_) => message.at = At::Ready,
@@ -556,7 +563,7 @@ impl Model {
     }
 
     fn deq(&mut self, request: Request, open_from: u64, wait_ms: u64) {
-        let (token, session, delivery) = (request.token, request.session, request.delivery);
+        let Request { token, session, delivery, is_new: follows, .. } = request;
         let known = self.sessions.entry(session).or_default();
         known.0 = known.0.max(open_from);
         let (open_from, given) = (known.0, known.1.get(&delivery).copied());
@@ -568,19 +575,20 @@ impl Model {
                 self.touch(lease, request.lease_ms);
                 Expected::Again(lease)
             }
-            None if request.messages_max > 0 && self.first().is_some() => Expected::First,
-            None if wait_ms == 0 || request.messages_max == 0 => Expected::None(false),
+            None if request.messages_max == 0 => Expected::None(false),
+            None if !follows && self.first().is_some() => Expected::First,
+            None if !follows && wait_ms == 0 => Expected::None(false),
             None => {
                 let mut same = self.parked.iter_mut();
                 match same.find(|parked| parked.session == session && parked.delivery == delivery) {
-                    Some(parked) => *parked = request,
-                    None => self.parked.push(request),
+                    Some(parked) if wait_ms > 0 => *parked = request,
+                    _ => self.parked.push(request),
                 }
                 return;
             }
         };
-        self.expect(token, expected);
-        self.expected.get_mut(&token).unwrap().1 = Some(request);
+        self.counts.nones += u64::from(matches!(expected, Expected::None(_)));
+        self.expected.insert((token, delivery), (expected, Some(request)));
     }
 
     fn dead_from(&self, from: u64, max: u64) -> Vec<usize> {
@@ -638,18 +646,30 @@ impl Model {
 
     /// Checks one answer.
     fn hear(&mut self, token: u64, answer: &Answer<'_>) -> Option<Lease> {
-        let parked = self.parked.iter().position(|request| request.token == token);
+        let delivery = match answer {
+            Answer::Msg(Msg { delivery, .. }) | Answer::None { delivery, .. } => *delivery,
+            _ => 0,
+        };
+        let parked = self.parked.iter().position(|request| (request.token, request.delivery) == (token, delivery));
         let (expected, request) = match parked {
             Some(place) => {
                 let request = self.parked.remove(place);
                 let over = request.until <= self.now;
-                assert!(over || place == 0, "first come, first served");
+                if !over && !request.is_new {
+                    let waiting = self.parked.iter().chain([&request]).filter(|request| !request.is_new);
+                    let turn = waiting.map(|other| (other.session <= self.last, other.session, other.delivery)).min();
+                    assert_eq!(
+                        turn.map(|(_, session, delivery)| (session, delivery)),
+                        Some((request.session, delivery))
+                    );
+                    self.last = request.session;
+                }
                 let expected = if self.first().is_some() { Expected::First } else { Expected::None(false) };
                 assert!(over || expected == Expected::First, "it waits until its time is over");
                 self.counts.nones += u64::from(expected == Expected::None(false));
                 (expected, Some(request))
             }
-            None => self.expected.remove(&token).unwrap_or_else(|| panic!("unasked: {token} {answer:?}")),
+            None => self.expected.remove(&(token, delivery)).unwrap_or_else(|| panic!("unasked: {token} {answer:?}")),
         };
         let letters = request.as_ref().map(|request| request.letters.clone()).unwrap_or_default();
         let (credit, level) = (self.credit(), self.level);
@@ -713,6 +733,7 @@ enum Step {
     Deq {
         session: u64,
         back: u64,
+        deliveries: u64,
         close: bool,
         messages_max: u64,
         bytes_max: u64,
@@ -749,8 +770,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let how = prop_oneof![Just(GiveBack::Quiet), Just(GiveBack::Counted), Just(GiveBack::Dead)];
     let what = prop_oneof![Just(DeadDo::Requeue), Just(DeadDo::Drop)];
     let wait = prop_oneof![Just(0_u64), 0_u64..1_500];
-    let deq =
-        (0_u64..3, 0_u64..3, any::<bool>(), 0_u64..8, prop_oneof![Just(64_000_u64), 0_u64..200], wait, 0_u64..500);
+    let deq = (
+        0_u64..3,
+        (0_u64..3, 0_u64..4),
+        any::<bool>(),
+        0_u64..8,
+        prop_oneof![Just(64_000_u64), 0_u64..200],
+        wait,
+        0_u64..500,
+    );
     let step = prop_oneof![
         2 => len().prop_map(Step::Put),
         2 => Just(Step::Pop),
@@ -758,8 +786,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => (0_u128..3, prop::bool::weighted(0.05), ahead, vec(len(), 1..6), ids())
             .prop_map(|(producer, stale, ahead, lens, ids)| Step::Enq { producer, stale, ahead, lens, ids }),
         1 => (0_u128..3, 0_u64..2).prop_map(|(producer, ahead)| Step::End { producer, ahead }),
-        8 => (deq, vec(which(), 0..3)).prop_map(|((session, back, close, messages_max, bytes_max, wait, lease), list)| {
-            Step::Deq { session, back, close, messages_max, bytes_max, wait, lease, list }
+        8 => (deq, vec(which(), 0..3)).prop_map(|((session, numbers, close, messages_max, bytes_max, wait, lease), list)| {
+            let (back, deliveries) = numbers;
+            Step::Deq { session, back, deliveries, close, messages_max, bytes_max, wait, lease, list }
         }),
         3 => vec(which(), 1..4).prop_map(Step::Ack),
         3 => (which(), how, prop_oneof![Just(0_u64), 0_u64..300]).prop_map(|(which, how, delay)| Step::Nak(which, how, delay)),
@@ -959,15 +988,18 @@ impl Trial {
     }
 
     fn deq(&mut self, step: Step) {
-        let Step::Deq { session, back, close, messages_max, bytes_max, wait, lease, list } = step else { return };
+        let Step::Deq { session, back, deliveries, close, messages_max, bytes_max, wait, lease, list } = step else {
+            return;
+        };
         let list: Vec<Named> = list.iter().map(|which| self.named(which)).collect();
         let last = self.last_delivery.entry(session).or_insert(0);
         let delivery = if back == 0 { *last + 1 } else { (*last + 1).saturating_sub(back) };
-        *last = (*last).max(delivery);
+        *last = (*last).max(delivery + deliveries.saturating_sub(1));
         let open_from = if close { delivery } else { 0 };
         self.ask(&Ask::Deq(Deq {
             session,
             delivery,
+            deliveries,
             open_from,
             messages_max,
             bytes_max,
@@ -975,11 +1007,16 @@ impl Trial {
             lease_ms: lease,
             finished: written(&list).as_bytes(),
         }));
-        let letters = self.model.finish(&list);
+        let mut letters = self.model.finish(&list);
         let until = self.model.now + wait.min(1_000);
         let (token, lease_ms) = (self.token, lease.max(10));
-        let request = Request { token, session, delivery, messages_max, bytes_max, lease_ms, letters, until };
-        self.model.deq(request, open_from, wait);
+        for n in 0..deliveries.max(1) {
+            let (delivery, letters) = (delivery + n, std::mem::take(&mut letters));
+            let is_new = n > 0;
+            let request =
+                Request { token, session, delivery, messages_max, bytes_max, lease_ms, letters, until, is_new };
+            self.model.deq(request, open_from, wait);
+        }
     }
 
     fn compare(&mut self) {
@@ -991,6 +1028,7 @@ impl Trial {
             out.clear();
             self.commit();
         }
+        self.model.parked.iter_mut().for_each(|request| request.is_new = false);
         assert!(self.model.expected.is_empty(), "unanswered: {:?}", self.model.expected);
         assert!(self.model.parked.is_empty() || self.model.first().is_none(), "someone waits for what is there");
         assert_eq!(self.server.ledger(), self.model.ledger());
@@ -1012,6 +1050,7 @@ impl Trial {
             let ask = Step::Deq {
                 session: 9,
                 back: 0,
+                deliveries: 1,
                 close: true,
                 messages_max: 100,
                 bytes_max: 64_000,

@@ -1,8 +1,10 @@
-//! Requests that wait for a message: first come, first served, each until its wait is over.
+//! Requests that wait for a message: the sessions take turns, each request until its wait is over. A session that waits with
+//! many requests gets no more messages in a row than one that waits with one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    ops::Bound,
     time::Duration,
 };
 
@@ -28,16 +30,17 @@ pub(crate) struct Waiting {
     pub(crate) gate: u64,
 }
 
+/// A session's delivery.
+type Key = (u64, u64);
+
 /// All requests that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Parked {
-    /// By the order in which they came.
-    waiting: BTreeMap<u64, (Duration, Waiting)>,
-    /// By session and delivery: their places in that order.
-    places: BTreeMap<(u64, u64), u64>,
+    waiting: BTreeMap<Key, (Duration, Waiting)>,
     /// When each wait is over.
-    until: BTreeSet<(Duration, u64)>,
-    came: u64,
+    until: BTreeSet<(Duration, Key)>,
+    /// The session whose turn was last.
+    last: u64,
 }
 
 impl Parked {
@@ -46,54 +49,48 @@ impl Parked {
         self.waiting.len() as u64
     }
 
-    /// Lets a request wait; gives it back if too many do. One that waits already keeps its place and is answered as asked
-    /// last.
+    /// Lets a request wait; gives it back if too many do. One that waits already is answered as asked last.
     pub(crate) fn park(&mut self, request: Waiting, until: Duration) -> Result<(), Waiting> {
         let key = (request.session, request.delivery);
-        let known = self.places.get(&key).copied();
-        if known.is_none() && self.is_full(request.session) {
+        if !self.waiting.contains_key(&key) && self.is_full(request.session) {
             return Err(request);
         }
-        let place = known.unwrap_or_else(|| {
-            self.came += 1;
-            self.came
-        });
-        if let Some((before, _)) = self.waiting.insert(place, (until, request)) {
-            self.until.remove(&(before, place));
+        if let Some((before, _)) = self.waiting.insert(key, (until, request)) {
+            self.until.remove(&(before, key));
         }
-        self.places.insert(key, place);
-        self.until.insert((until, place));
+        self.until.insert((until, key));
         Ok(())
     }
 
     fn is_full(&self, session: u64) -> bool {
         self.waiting.len() >= PARKED_MAX
-            || self.places.range((session, 0)..=(session, u64::MAX)).count() >= SESSION_PARKED_MAX
+            || self.waiting.range((session, 0)..=(session, u64::MAX)).count() >= SESSION_PARKED_MAX
     }
 
-    /// Takes out the one that came first.
+    /// Takes out the lowest delivery of the session whose turn it is.
     pub(crate) fn pop(&mut self) -> Option<Waiting> {
-        let place = *self.waiting.first_key_value()?.0;
-        self.remove(place)
+        let mut later = self.waiting.range((Bound::Excluded((self.last, u64::MAX)), Bound::Unbounded));
+        let (&key, _) = later.next().or_else(|| self.waiting.first_key_value())?;
+        self.last = key.0;
+        self.remove(key)
     }
 
     /// Takes out one whose wait is over.
     pub(crate) fn pop_over(&mut self, now: Duration) -> Option<Waiting> {
-        let &(until, place) = self.until.first()?;
-        if until <= now { self.remove(place) } else { None }
+        let &(until, key) = self.until.first()?;
+        if until <= now { self.remove(key) } else { None }
     }
 
     /// Drops those of a session that it has closed.
     pub(crate) fn drop_below(&mut self, session: u64, open_from: u64) {
-        while let Some((_, &place)) = self.places.range((session, 0)..(session, open_from)).next() {
-            self.remove(place);
+        while let Some((&key, _)) = self.waiting.range((session, 0)..(session, open_from)).next() {
+            self.remove(key);
         }
     }
 
-    fn remove(&mut self, place: u64) -> Option<Waiting> {
-        let (until, request) = self.waiting.remove(&place)?;
-        self.until.remove(&(until, place));
-        self.places.remove(&(request.session, request.delivery));
+    fn remove(&mut self, key: Key) -> Option<Waiting> {
+        let (until, request) = self.waiting.remove(&key)?;
+        self.until.remove(&(until, key));
         Some(request)
     }
 
@@ -104,10 +101,10 @@ impl Parked {
 
     /// Recounts everything.
     pub(crate) fn check(&self) {
-        assert!(self.waiting.len() == self.places.len() && self.waiting.len() == self.until.len());
-        for (place, (until, request)) in &self.waiting {
-            assert!(self.until.contains(&(*until, *place)));
-            assert_eq!(self.places.get(&(request.session, request.delivery)), Some(place));
+        assert_eq!(self.waiting.len(), self.until.len());
+        for (key, (until, request)) in &self.waiting {
+            assert!(self.until.contains(&(*until, *key)));
+            assert_eq!(*key, (request.session, request.delivery));
         }
     }
 }
@@ -133,15 +130,21 @@ mod tests {
     }
 
     #[test]
-    fn first_come_first_served() {
+    fn sessions_take_turns() {
         let mut parked = Parked::default();
-        for (session, delivery, token) in [(1, 1, 10), (2, 1, 11), (1, 2, 12), (1, 1, 13)] {
+        for (session, delivery, token) in [(2, 2, 10), (2, 1, 11), (5, 7, 12), (1, 1, 13), (2, 1, 14), (2, 3, 15)] {
             parked.park(request(session, delivery, token), MS(100 + token)).unwrap();
         }
         parked.check();
-        assert_eq!((parked.len(), parked.poll_timeout()), (3, Some(MS(111))));
-        let served: Vec<_> = std::iter::from_fn(|| parked.pop()).map(|request| request.token).collect();
-        assert_eq!(served, [13, 11, 12], "asked again, the first keeps its place");
+        assert_eq!((parked.len(), parked.poll_timeout()), (5, Some(MS(110))));
+        let mut served: Vec<_> = std::iter::from_fn(|| parked.pop()).take(4).map(|request| request.token).collect();
+        parked.park(request(5, 8, 16), MS(1)).unwrap();
+        served.extend(std::iter::from_fn(|| parked.pop()).map(|request| request.token));
+        assert_eq!(
+            served,
+            [13, 14, 12, 10, 16, 15],
+            "asked again, the first delivery of the second is answered as asked last"
+        );
         parked.check();
     }
 

@@ -416,6 +416,31 @@ fn a_request_waits_for_a_message() {
 }
 
 #[test]
+fn a_request_asks_for_several_deliveries() {
+    let server = check(&[
+        OPEN,
+        ("PUT a", "PUT"),
+        ("DEQ k=1 n=1 lo=1 m=1 z=1000 wt=500 ls=5000 q=3", "MSG n=1 l=0.0.1.1 w=0 g=1 nd=a t=0 du=mem | 11a"),
+        ("PUT b", "PUT & #3 MSG n=2 l=0.1.1.1 w=0 g=1 nd=a t=0 du=mem | 11b"),
+        // One that comes again waits on, and the finish is told of with the first.
+        (
+            "DEQ k=1 n=1 lo=1 m=1 z=1000 wt=500 ls=5000 q=2 f=0.1.1.1",
+            "MSG n=1 l=0.0.1.1 w=0 g=1 nd=a t=0 du=mem v=d | 11a & NONE n=2 en=1 du=mem",
+        ),
+        ("+500", "#3 NONE n=3 en=0 du=mem"),
+        (ENQ_ABC.0, "STORED s=3 du=mem cr=96"),
+        (
+            "DEQ k=1 n=3 lo=3 m=2 z=1000 wt=0 ls=5000 q=3 f=0.0.1.1",
+            "MSG n=3 l=0.2.2.1 w=2 g=1 nd=a t=5 du=mem v=d | 11a11b & MSG n=4 l=0.4.1.1 w=2 g=1 nd=a t=5 du=mem | 11c & NONE n=5 en=0 du=mem",
+        ),
+    ]);
+    assert_eq!(server.ledger().done, 2);
+    let mut bench = Bench::new(100);
+    assert_eq!(bench.step("DEQ k=1 n=1 lo=1 m=1 z=1000 wt=500 ls=5000 q=99"), "");
+    assert_eq!(bench.server.gauges(bench.now()).parked, DELIVERIES_A_REQUEST_MAX);
+}
+
+#[test]
 fn a_request_that_waits_and_comes_again_gets_one_batch_whenever_answers_are_taken_out() {
     let mut bench = Bench::new(100);
     bench.step(OPEN.0);

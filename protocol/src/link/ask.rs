@@ -44,13 +44,18 @@ pub struct Enq<'a> {
     pub frames: &'a [u8],
 }
 
-/// A request for a batch of messages.
+/// How many deliveries one request may ask for; what it asks for beyond that is not given.
+pub const DELIVERIES_A_REQUEST_MAX: u64 = 16;
+
+/// A request for a batch of messages, or for several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deq<'a> {
     /// The consumer's session.
     pub session: u64,
     /// The number of the delivery that is asked for.
     pub delivery: u64,
+    /// How many deliveries are asked for, with that one as the first; one at the least.
+    pub deliveries: u64,
     /// The lowest delivery that is still open at the client.
     pub open_from: u64,
     /// How many messages at the most.
@@ -184,6 +189,7 @@ impl<'a> Ask<'a> {
             b"DEQ" => Self::Deq(Deq {
                 session: call.id("k").ok_or(LinkError::Field("k"))?,
                 delivery: number("n")?,
+                deliveries: call.number("q").unwrap_or(1).max(1),
                 open_from: number("lo")?,
                 messages_max: number("m")?,
                 bytes_max: number("z")?,
@@ -252,6 +258,7 @@ impl<'a> Ask<'a> {
                     .number("z", deq.bytes_max)
                     .number("wt", deq.wait_ms)
                     .number("ls", deq.lease_ms);
+                let draft = if deq.deliveries > 1 { draft.number("q", deq.deliveries) } else { draft };
                 if deq.finished.is_empty() { draft } else { draft.text("f", deq.finished) }.finish(&[]);
             }
             Self::Ack { finished } => begin("ACK", out).text("f", finished).finish(&[]),

@@ -28,6 +28,7 @@ fn requests_read_back() {
         Ask::Deq(Deq {
             session: 1,
             delivery: 2,
+            deliveries: 4,
             open_from: 1,
             messages_max: 500,
             bytes_max: 60_000,

@@ -45,6 +45,7 @@ fn lease(peer: &mut Peer, delivery: u64) -> Lease {
     let deq = Deq {
         session: 1,
         delivery,
+        deliveries: 1,
         open_from: delivery,
         messages_max: 3,
         bytes_max: 60_000,

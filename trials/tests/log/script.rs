@@ -173,6 +173,7 @@ impl Script {
         let deq = Deq {
             session: SESSION,
             delivery: self.delivery,
+            deliveries: 1,
             open_from: self.delivery,
             messages_max: self.rng.random_range(3..16),
             bytes_max: 60_000,

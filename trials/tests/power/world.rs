@@ -236,6 +236,7 @@ impl World {
         let deq = Deq {
             session: self.serial,
             delivery: 1,
+            deliveries: 1,
             open_from: 1,
             messages_max: self.chance.random_range(1..=6),
             bytes_max: 4_000,
@@ -559,6 +560,7 @@ impl Life {
             let deq = Deq {
                 session,
                 delivery: 1,
+                deliveries: 1,
                 open_from: 1,
                 messages_max,
                 bytes_max,

@@ -209,6 +209,7 @@ impl Talk {
                 let deq = Deq {
                     session: self.random,
                     delivery: self.delivery,
+                    deliveries: 1,
                     open_from: self.delivery,
                     messages_max: want.messages,
                     bytes_max: want.bytes,
