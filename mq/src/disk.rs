@@ -89,7 +89,7 @@ impl Queue {
         // Nothing is said before it is known for good that this boot has begun: at any level, or the next one could take its
         // number, and its offsets for new messages, and the next queue them for duplicates.
         if let Some(mut commit) = server.poll_commit(now) {
-            commit.close = true;
+            commit.for_good = true;
             let committed = log.commit(commit).map_err(|error| match error {
                 CommitError::Full(_) => {
                     StartError::Write("the disk is full: make room, nothing has been lost".to_owned())

@@ -70,7 +70,7 @@ fn write(disk: Chosen, commit: usize, record: usize, total: usize, level: Level)
         percentile(99),
         took.last().copied().unwrap_or_default(),
     );
-    log.commit(Commit { close: true, ..Commit::default() })?;
+    log.commit(Commit { for_good: true, ..Commit::default() })?;
     Ok(())
 }
 

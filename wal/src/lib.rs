@@ -17,7 +17,7 @@
 //!     let disk = Box::new(Directory::open(&path)?);
 //!     let (mut log, opened) = Log::open(disk, Options::default(), 0, &mut |_| Ok(()), &mut |_, _| {})?;
 //!     assert!(opened.is_new);
-//!     log.commit(Commit { records, close: true, ..Commit::default() })?;
+//!     log.commit(Commit { records, for_good: true, ..Commit::default() })?;
 //! }
 //! let mut seen = Vec::new();
 //! let disk = Box::new(Directory::open(&path)?);

@@ -45,9 +45,9 @@ pub struct Commit {
     pub reserve: u64,
     /// What is to be read, when the records are written.
     pub reads: Vec<Read>,
-    /// Whether this is the last commit for now, or one that must not be forgotten. It is synced at any level, and a mark behind
+    /// Whether it must not be forgotten at any level: the last commit for now, a start, a SEEK. It is synced, and a mark behind
     /// it says so: then a start knows every block to have been synced, the last one too.
-    pub close: bool,
+    pub for_good: bool,
 }
 
 /// What a commit did.
@@ -201,12 +201,12 @@ impl Log {
         if !rolled {
             self.append(commit, cuts)?;
         }
-        let due = commit.close || commit.at_us.abs_diff(self.synced_us) >= SYNC_EVERY_US;
+        let due = commit.for_good || commit.at_us.abs_diff(self.synced_us) >= SYNC_EVERY_US;
         if due {
             self.sync()?;
             self.synced_us = commit.at_us;
         }
-        if commit.close {
+        if commit.for_good {
             self.mark(commit.at_us)?;
         }
         self.trim(commit.at_us, commit.low_water, rolled)?;

@@ -194,7 +194,7 @@ impl Server {
         let trims = self.log_timeout().is_some_and(|at| now.since_start >= at);
         let closes = self.log.closing == Closing::Wanted;
         // A SEEK is not to be forgotten, whatever the level: what is told after it is told in its boot.
-        let close = closes || self.queue.is_rewinding();
+        let for_good = closes || self.queue.is_rewinding();
         if !is_due && loads.is_none() && self.log.asked.is_empty() && !self.log.wants_snapshot && !trims && !closes {
             return None;
         }
@@ -227,7 +227,7 @@ impl Server {
             self.log.closing = Closing::UnderWay;
         }
         let at_us = micros(now.since_epoch);
-        Some(Commit { records, at_us, snapshot, low_water: extent.low_water, reserve, reads, close })
+        Some(Commit { records, at_us, snapshot, low_water: extent.low_water, reserve, reads, for_good })
     }
 
     /// What a full disk refused, with all that has happened since. It has a snapshot, because only so the log reaches the room
@@ -240,7 +240,7 @@ impl Server {
         commit.snapshot = Some(self.snapshot());
         commit.at_us = micros(now.since_epoch);
         commit.low_water = extent.low_water;
-        commit.close |= self.queue.is_rewinding();
+        commit.for_good |= self.queue.is_rewinding();
         commit
     }
 

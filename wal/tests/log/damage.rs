@@ -19,7 +19,7 @@ fn closed() -> (FakeDisk, u64) {
 }
 
 fn close(log: &mut Log) {
-    log.commit(Commit { close: true, ..Commit::default() }).unwrap();
+    log.commit(Commit { for_good: true, ..Commit::default() }).unwrap();
 }
 
 fn segments(disk: &FakeDisk) -> Vec<String> {

@@ -33,13 +33,13 @@ fn script() -> FakeDisk {
         commit(&mut log, &["one", "two"], 1_000_000, None);
         commit(&mut log, &["three"], 2_000_000, None);
         commit(&mut log, &["four"], 3_000_000, Some("four there were"));
-        log.commit(Commit { close: true, at_us: 3_000_001, ..Commit::default() }).unwrap();
+        log.commit(Commit { for_good: true, at_us: 3_000_001, ..Commit::default() }).unwrap();
     }
     disk.flip("00000000000000000000.log", 330, 0);
     {
         let (mut log, _) = start(Options { salvage: true, ..small() }).unwrap();
         commit(&mut log, &["five", ""], 4_000_000, None);
-        log.commit(Commit { close: true, at_us: 5_000_000, ..Commit::default() }).unwrap();
+        log.commit(Commit { for_good: true, at_us: 5_000_000, ..Commit::default() }).unwrap();
     }
     disk
 }
