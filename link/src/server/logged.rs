@@ -88,9 +88,10 @@ impl Recovery {
     pub fn replay(&mut self, entry: &Entry<'_>) -> Result<(), BadRecord> {
         match *entry {
             Entry::Snapshot(bytes) => {
-                let state: State<'_> = postcard::from_bytes(bytes)
-                    .map_err(|error| BadRecord(format!("no snapshot of this version: {error}")))?;
-                self.queue.restore(&state.queue);
+                let unknown = |error| BadRecord(format!("no snapshot of this version: {error}"));
+                let (state, rest) = postcard::take_from_bytes::<State<'_>>(bytes).map_err(unknown)?;
+                let eras = if rest.is_empty() { None } else { Some(postcard::from_bytes(rest).map_err(unknown)?) };
+                self.queue.restore(&state.queue, eras);
                 self.intake.restore(&state.intake);
             }
             Entry::Record { messages, bytes, .. } => {
@@ -113,17 +114,18 @@ impl Recovery {
         let node = opened.node;
         let boot = if fault == Some(Fault::SameBoot) { 1 } else { opened.boot };
         // Offsets may have been given that nobody knows of any more; they are not to be taken for those that are given now.
-        let anew = if has_lost { queue.records_of_a_new_generation() } else { Vec::new() };
-        for record in &anew {
+        // What is known stays in its generation.
+        let anew = has_lost.then(|| Record::Rewound { to: queue.next() });
+        if let Some(record) = &anew {
             let replayed = queue.replay(0, record, &[]);
-            debug_assert!(replayed.is_ok(), "these messages are known");
+            debug_assert!(replayed.is_ok(), "it is always possible to deliver nothing again");
         }
         queue.end_replay(node, boot);
         let boot = queue.boot();
         intake.end_replay(boot);
         let mut journal = Journal::new(level, queue.extent(), opened.room);
         let level = if level == Durability::Os { OS_LEVEL } else { 0 };
-        for record in &anew {
+        if let Some(record) = &anew {
             journal.push(0, record, &[]);
         }
         let started = Record::Started { level, machine_boot };
@@ -246,7 +248,7 @@ impl Server {
 
     fn snapshot(&self) -> Vec<u8> {
         let state = State { queue: self.queue.state(), intake: self.intake.state() };
-        let written = postcard::to_stdvec(&state);
+        let written = postcard::to_stdvec(&(state, self.queue.eras()));
         debug_assert!(written.is_ok(), "a Vec takes everything");
         written.unwrap_or_default()
     }

@@ -47,7 +47,7 @@ struct Message {
     at: At,
     attempts: u64,
     failures: u64,
-    /// That of its ids, once it has been handed out.
+    /// That of its ids.
     generation: u64,
 }
 
@@ -231,13 +231,14 @@ impl Model {
     }
 
     fn push(&mut self, frames: &[Vec<u8>], origin_us: u64) {
+        let generation = self.generation;
         self.messages.extend(frames.iter().map(|frame| Message {
             frame: frame.clone(),
             origin_us,
             at: At::Ready,
             attempts: 0,
             failures: 0,
-            generation: 0,
+            generation,
         }));
     }
 
@@ -621,8 +622,7 @@ impl Model {
         assert!(boot == self.boot && count >= 1);
         assert_eq!(msg.frames, messages.iter().flat_map(|message| message.frame.clone()).collect::<Vec<_>>());
         assert_eq!((msg.origin_us, msg.low_water), (messages[0].origin_us, self.low_water()));
-        let generation = if range.start < self.fresh { messages[0].generation } else { self.generation };
-        assert_eq!(msg.generation, generation);
+        assert!(messages.iter().all(|message| message.generation == msg.generation));
         assert_eq!((msg.delivery, msg.finished), (request.delivery, &request.letters[..]));
         if let Some(lease) = again {
             let held = self.holds(lease);
@@ -639,7 +639,7 @@ impl Model {
         self.fresh = self.fresh.max(range.end);
         for message in &mut self.messages[range] {
             message.at = At::Leased(self.now + request.lease_ms);
-            (message.attempts, message.generation) = (attempt, generation);
+            message.attempts = attempt;
         }
         self.sessions.entry(request.session).or_default().1.insert(request.delivery, msg.lease);
     }

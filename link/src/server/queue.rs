@@ -1,5 +1,6 @@
 //! The messages of a queue and what becomes of each: ready, leased, done, dead, discarded or popped.
 
+mod eras;
 mod replay;
 
 use std::time::Duration;
@@ -22,7 +23,10 @@ use super::{
 };
 
 use self::replay::{Life, Loading};
-pub(crate) use self::replay::{LoadFrom, QueueState};
+pub(crate) use self::{
+    eras::Eras,
+    replay::{LoadFrom, QueueState},
+};
 
 /// Nothing further than this above the low water is leased, so that the next queue's window of ids can hold it.
 pub(crate) const WINDOW: u64 = 1 << 20;
@@ -115,6 +119,7 @@ pub(crate) struct Queue {
     node: u64,
     boot: u64,
     life: Life,
+    eras: Eras,
     limits: ServerLimits,
     fault: Option<Fault>,
     /// What the log is still to be told; `None` for a queue in memory.
@@ -147,6 +152,7 @@ impl Queue {
             node,
             boot,
             life: Life { generation: 1, ..Life::default() },
+            eras: Eras::new(1),
             limits,
             fault,
             journal: None,
@@ -358,7 +364,7 @@ impl Queue {
                 // The last attempt at a message is its own: one that kills workers takes no neighbours along.
                 Some(open) if open.failures + 1 >= ATTEMPTS_MAX => 1,
                 Some(open) => open.last - first + 1,
-                None => self.fresh_end().saturating_sub(first),
+                None => self.fresh_end().min(self.eras.of(first).1.saturating_add(1)).saturating_sub(first),
             };
             if most == 0 {
                 return None;
@@ -377,7 +383,7 @@ impl Queue {
     fn lease_stretch(&mut self, now: Now, first: u64, last: u64, again: Option<Open>, lease: Duration) -> Lease {
         let count = last - first + 1;
         let (attempts, failures, generation) =
-            again.map_or((0, 0, self.life.generation), |open| (open.attempts, open.failures, open.generation));
+            again.map_or((0, 0, self.eras.of(first).0), |open| (open.attempts, open.failures, open.generation));
         if again.is_some() {
             self.leases.cut(first, last, |_| true, &mut self.pieces);
             self.pieces.clear();

@@ -22,6 +22,8 @@ pub(crate) struct Lot {
     requeued: bool,
     /// It was over, and a SEEK has begun it again.
     again: bool,
+    /// Somebody has asked for its end, be it before a SEEK.
+    ended: bool,
 }
 
 /// All that has been told.
@@ -93,14 +95,22 @@ impl Oracle {
         Ok(())
     }
 
-    /// The next queue takes messages of one generation and offset for one.
+    /// The next queue takes messages of one generation and offset for one, and a message of two generations for two.
     fn judge_generation(&mut self, offset: u64, generation: u64, text: &[u8]) -> Result<(), String> {
-        let again = self.lots.get_mut(text).is_some_and(|lot| std::mem::take(&mut lot.again));
+        let lot = self.lots.get_mut(text);
+        let is_in_its_first_life = self.gets == 0 && lot.as_ref().is_some_and(|lot| !lot.ended && !lot.requeued);
+        let again = lot.is_some_and(|lot| std::mem::take(&mut lot.again));
         let before = self.generations.insert(offset, (generation, text.to_vec()));
         let Some((told, other)) = before else { return Ok(()) };
         if generation < told || generation == told && (again || other != text) {
             let text = text.escape_ascii();
             return Err(format!("{text} at {offset} is delivered in generation {generation} after {told}"));
+        }
+        if generation > told && other == text && is_in_its_first_life {
+            let text = text.escape_ascii();
+            return Err(format!(
+                "{text} at {offset}, begun in generation {told} and not ended, is of {generation} now"
+            ));
         }
         Ok(())
     }
@@ -124,7 +134,7 @@ impl Oracle {
     pub(crate) fn leaves(&mut self, offsets: std::ops::Range<u64>) {
         for text in self.by_offset.range(offsets).map(|(_, text)| text.clone()).collect::<Vec<_>>() {
             if let Some(lot) = self.lots.get_mut(&text) {
-                (lot.leaving, lot.in_for_sure) = (true, false);
+                (lot.leaving, lot.ended, lot.in_for_sure) = (true, true, false);
             }
         }
     }
@@ -141,6 +151,7 @@ impl Oracle {
             // A SEEK under way may bring it back.
             let still = seeks == self.seeks && self.sought.is_empty();
             (lot.leaving, lot.in_for_sure, lot.out_for_sure) = (true, false, still && !lot.requeued);
+            lot.ended = true;
             lot.over_at = self.time;
         }
     }
@@ -270,7 +281,8 @@ impl Oracle {
 
     /// From now on what is found is what is so: it is durable.
     pub(crate) fn believe(&mut self, found: &Found) -> Result<(), String> {
-        self.gets = 0;
+        // Each may have taken any, which a SEEK may have brought back.
+        let any_taken = std::mem::take(&mut self.gets) > 0;
         // What nobody was told of may be another message.
         self.by_offset = found.past.clone();
         let there: BTreeSet<&Text> = found.there.iter().map(|(_, text)| text).collect();
@@ -280,7 +292,8 @@ impl Oracle {
             // What was never put in may still be.
             let is_over = !is_there && !requeued && (stored.contains(text) || lot.out_for_sure || lot.in_for_sure);
             let again = lot.again && is_there;
-            *lot = Lot { in_for_sure: is_there, out_for_sure: is_over, requeued, again, ..Lot::default() };
+            let ended = lot.ended || is_over || any_taken;
+            *lot = Lot { in_for_sure: is_there, out_for_sure: is_over, requeued, again, ended, ..Lot::default() };
         }
         for (offset, text) in found.past.iter().chain(found.there.iter().map(|(offset, text)| (offset, text))) {
             self.place(*offset, text)?;

@@ -15,7 +15,7 @@ use super::{
         records::{BadRecord, Record},
         store::Store,
     },
-    Dead, Fault, Leases, Letter, Open, Queue, ServerLimits, Settled, State,
+    Dead, Eras, Fault, Leases, Letter, Open, Queue, ServerLimits, Settled, State,
 };
 
 /// So many messages that are not handed out yet are read ahead.
@@ -24,7 +24,8 @@ const AHEAD_MESSAGES: u64 = 1 << 16;
 /// What must be known of a queue's life beside its messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Life {
-    /// Counts whenever ids of before must not be taken for ids of now: that of messages that were never handed out.
+    /// Counts whenever ids of before must not be taken for ids of now: that of messages to come, and of the other lives of
+    /// those that were done with.
     pub(crate) generation: u64,
     /// Counts the SEEKs, each of which is like a start.
     pub(crate) rewinds: u64,
@@ -97,9 +98,7 @@ pub(crate) enum LoadFrom {
 impl Queue {
     /// An empty queue, for a log to be played to.
     pub(crate) fn to_be_replayed(limits: ServerLimits, fault: Option<Fault>) -> Self {
-        let mut queue = Self::new(0, 0, limits, fault);
-        queue.life = Life { generation: 1, ..Life::default() };
-        queue
+        Self::new(0, 0, limits, fault)
     }
 
     /// The state for a snapshot.
@@ -140,9 +139,15 @@ impl Queue {
         }
     }
 
-    /// Takes a snapshot's place.
-    pub(crate) fn restore(&mut self, state: &QueueState<'_>) {
+    /// What belongs to the state, and stands behind it in a snapshot.
+    pub(crate) fn eras(&self) -> &Eras {
+        &self.eras
+    }
+
+    /// Takes a snapshot's place. A queue of before there were eras wrote none.
+    pub(crate) fn restore(&mut self, state: &QueueState<'_>, eras: Option<Eras>) {
         self.life = state.life;
+        self.eras = eras.unwrap_or_else(|| Eras::new(self.life.generation));
         self.leases = Leases::default();
         if let Some(last) = state.fresh.checked_sub(1) {
             self.leases.take_fresh(last);
@@ -212,7 +217,9 @@ impl Queue {
             }
             Record::Started { level, machine_boot } => {
                 let goes_on = self.fault == Some(Fault::SameGeneration) || !self.may_have_lost(machine_boot);
-                self.life.generation += u64::from(!goes_on);
+                if !goes_on {
+                    self.begin_era();
+                }
                 (self.life.level, self.life.machine_boot) = (level, machine_boot);
             }
             Record::Opened { .. } | Record::Ended { .. } => {}
@@ -241,11 +248,10 @@ impl Queue {
         }
     }
 
-    /// What begins a new generation for messages to come, and leaves all that are known in theirs.
-    pub(crate) fn records_of_a_new_generation(&self) -> Vec<Record<'static>> {
-        let (fresh, next) = (self.leases.fresh(), self.store.next());
-        let begun = (fresh < next).then(|| Record::HandedOut { first: fresh, last: next - 1, attempt: 1 });
-        begun.into_iter().chain([Record::Rewound { to: next }]).collect()
+    /// Messages come in another generation from now on; all that are known stay in theirs.
+    fn begin_era(&mut self) {
+        self.life.generation += 1;
+        self.eras.begin(self.life.generation, self.leases.fresh(), self.store.next());
     }
 
     fn come(&mut self, messages: u64) {
@@ -264,12 +270,16 @@ impl Queue {
         if first > last || last >= self.store.next() {
             return Err(BadRecord(format!("offsets {first} to {last} of {} messages", self.store.next())));
         }
-        let fresh = self.leases.fresh();
-        if last >= fresh {
-            // Handed out without a record, for want of room.
+        let mut at = self.leases.fresh();
+        if last >= at {
             self.leases.take_fresh(last);
-            let generation = self.life.generation;
-            self.leases.insert(fresh, Open { last, attempts: 1, failures: 0, generation, state: State::Ready });
+        }
+        while at <= last {
+            // Handed out without a record, for want of room.
+            let (generation, end) = self.eras.of(at);
+            let open = Open { last: last.min(end), attempts: 1, failures: 0, generation, state: State::Ready };
+            self.leases.insert(at, open);
+            at = open.last + 1;
         }
         let mut pieces = Vec::new();
         self.leases.cut(first, last, |_| true, &mut pieces);
@@ -297,7 +307,7 @@ impl Queue {
         let fresh = self.leases.fresh();
         let to = to.min(fresh);
         if self.fault != Some(Fault::SameGeneration) {
-            self.life.generation += 1;
+            self.begin_era();
         }
         let generation = self.life.generation;
         let mut pieces = Vec::new();
@@ -429,12 +439,13 @@ impl Queue {
             // What lies before them has been loaded, and now counts as back, so that what lies behind them is fresh.
             self.leases.take_fresh(next - 1);
             let mut at = fresh;
-            while at < first
-                && let Some(stretch) = self.store.stretch(at, first - at, usize::MAX)
-            {
+            while at < first {
+                let (generation, end) = self.eras.of(at);
+                let most = first.min(end.saturating_add(1)) - at;
+                let Some(stretch) = self.store.stretch(at, most, usize::MAX) else { break };
                 self.open_bytes += self.store.cost(at, stretch.last);
-                let (last, generation) = (stretch.last, self.life.generation);
-                self.leases.insert(at, Open { last, attempts: 0, failures: 0, generation, state: State::Ready });
+                let open = Open { last: stretch.last, attempts: 0, failures: 0, generation, state: State::Ready };
+                self.leases.insert(at, open);
                 at = stretch.last + 1;
             }
         }
