@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use link::{Batch, Consumer, Notice, Outcome, Producer};
 use metrics::{Edge, EdgeFlow};
 
-use crate::{Waiting, Worker};
+use crate::{Worker, waiting::Waiting};
 
 /// What came from the queue that an input is now.
 #[derive(Debug, Default)]
