@@ -326,7 +326,8 @@ impl Server {
         let Deq { session, delivery: first, deliveries, open_from, .. } = *deq;
         self.sessions.hear(now, session, open_from);
         self.parked.drop_below(session, open_from);
-        for delivery in first..first.saturating_add(deliveries.clamp(1, DELIVERIES_A_REQUEST_MAX)) {
+        let more = deliveries.clamp(1, DELIVERIES_A_REQUEST_MAX) - 1;
+        for delivery in first..=first.saturating_add(more) {
             self.deliver(now, (to, token, gate), deq, delivery, std::mem::take(&mut letters));
         }
     }
