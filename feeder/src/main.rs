@@ -4,7 +4,7 @@ mod args;
 mod bar;
 mod files;
 
-use std::{io::Write as _, process::ExitCode};
+use std::process::ExitCode;
 
 use args::Args;
 use bar::Whole;
@@ -106,7 +106,7 @@ fn whole(args: &Args, bytes: Option<u64>) -> Whole {
     }
 }
 
-/// The summary is promised whatever the log flags say; a stderr that is closed is no reason to fail.
+/// The summary is promised whatever the log flags say.
 fn say(feeder: &Feeder) {
-    let _ = writeln!(std::io::stderr(), "{}", feeder.summary());
+    runtime::say(&feeder.summary().to_string());
 }

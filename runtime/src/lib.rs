@@ -80,7 +80,7 @@ pub fn announce(what: &str, address: std::net::SocketAddr) {
 
 /// Writes a line to stderr whatever the log flags say, in one call to the system: a script that follows the file sees all of
 /// the line or none of it, and processes that share a terminal do not mix their words.
-fn say(line: &str) {
+pub fn say(line: &str) {
     // There is nowhere left to say that stderr cannot be written.
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

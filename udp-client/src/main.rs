@@ -6,7 +6,7 @@ mod since;
 mod verb_args;
 
 use std::{
-    io::{self, Write as _},
+    io,
     net::SocketAddr,
     process::ExitCode,
     sync::mpsc::{self, Receiver, Sender},
@@ -57,8 +57,7 @@ async fn ask_on_the_link(args: Args, verb: Verb) -> Result<(), Failure> {
     let mut asker = Asker::new(queue, verb, args.timeout.0, args.json, runtime::random_seed());
     runtime::drive(&mut asker, World::new(vec![port]).outlet(Outlet::stdout())).await?;
     for note in asker.notes() {
-        // A stderr that is closed is no reason to fail.
-        let _ = writeln!(io::stderr(), "{note}");
+        runtime::say(note);
     }
     outcome(asker.end(), &args.address)
 }

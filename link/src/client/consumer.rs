@@ -44,9 +44,10 @@ const WINDOW_MIN: usize = 4;
 const RIDE_WAIT: Duration = Duration::from_millis(1);
 
 /// So many deliveries are asked for at a queue whose messages come one by one and quickly: with one alone, a message that
-/// follows another closely waits at the queue until its consumer has asked again. And one request asks for half of them, so
-/// that a message costs a datagram to its consumer and a fraction of one back.
-const BRISK_WINDOW: usize = 8;
+/// follows another closely waits at the queue until its consumer has asked again. A consumer that has the queue for itself asks
+/// for several with one request, so that a message costs a datagram to its consumer and a fraction of one back.
+const BRISK_WINDOW: usize = 2;
+const BRISK_WINDOW_ALONE: usize = 8;
 
 /// A lease is touched after this part of its length, and no request waits longer.
 const TOUCHES_PER_LEASE: u32 = 3;
@@ -109,7 +110,7 @@ pub struct Consumer {
     holding: Holding,
     finishing: Finishing,
     old: OldInput,
-    /// How many deliveries may be asked for at once: many while the queue has more than it may send, two while messages come
+    /// How many deliveries may be asked for at once: many while the queue has more than it may send, a few while messages come
     /// quickly, one when it is idle.
     window: usize,
     /// Whether the last batch was as large as it might be.
@@ -428,9 +429,6 @@ impl Consumer {
             if let Some(asked_at) = self.deliveries.asked_at(batch.id, token) {
                 self.rtt.sample(now.since_start.saturating_sub(asked_at));
             }
-        } else {
-            let least = if self.is_brisk { BRISK_WINDOW.min(self.plan.deliveries_max) } else { 1 };
-            self.window = (self.window - 1).max(least);
         }
         self.wait = WAIT.0;
         self.holding.push(batch.id, batch.lease, now.since_start);
@@ -439,6 +437,14 @@ impl Consumer {
             self.narrow();
         }
         self.hand_on(now);
+        if !self.has_more {
+            let least = match (self.is_brisk, self.deliveries.is_alone()) {
+                (false, _) => 1,
+                (true, false) => BRISK_WINDOW,
+                (true, true) => BRISK_WINDOW_ALONE,
+            };
+            self.window = self.window.saturating_sub(1).max(least.min(self.plan.deliveries_max)).max(1);
+        }
     }
 
     fn handle_none(&mut self, now: Duration, token: u64, delivery: u64) {
@@ -653,8 +659,8 @@ impl Consumer {
         wait.min(self.plan.lease / TOUCHES_PER_LEASE)
     }
 
-    /// How many deliveries the next request may ask for. Where messages come one by one, a request asks for several at once,
-    /// and leaves once half of those before have come, or a finish wants to ride on it.
+    /// How many deliveries the next request may ask for. Where messages come one by one, and to nobody else, a request asks for
+    /// several at once, and leaves once half of those before have come, or a finish wants to ride on it.
     fn may_ask(&self, now: Duration, wants: bool) -> usize {
         let asked = self.deliveries.asked();
         let may = wants
@@ -666,9 +672,9 @@ impl Consumer {
         }
         let here = self.plan.deliveries_max.max(1).saturating_sub(asked + self.holding.len());
         let room = self.window.saturating_sub(asked).min(here);
-        let is_one_by_one = self.is_brisk && !self.has_more;
+        let asks_for_several = self.is_brisk && !self.has_more && self.deliveries.is_alone();
         match room {
-            _ if !is_one_by_one => room.min(1),
+            _ if !asks_for_several => room.min(1),
             _ if asked > self.window / 2 && !self.finishing.is_due(now) => 0,
             room => room.min(usize::try_from(DELIVERIES_A_REQUEST_MAX).unwrap_or(usize::MAX)),
         }

@@ -86,6 +86,8 @@ pub(super) struct Deliveries {
     came: u64,
     /// The offset after the last message that was handed on.
     next_offset: u64,
+    /// Whether the last batch that was handed on followed on the one before.
+    is_alone: bool,
 }
 
 impl Deliveries {
@@ -100,6 +102,7 @@ impl Deliveries {
             any_overdue: false,
             came: 0,
             next_offset: 0,
+            is_alone: true,
         }
     }
 
@@ -113,6 +116,12 @@ impl Deliveries {
         self.slots.push_back(Slot::new(State::Gone, Duration::ZERO));
         self.advance();
         number
+    }
+
+    /// Whether the queue seems to have no other consumer: what was handed on last followed on what came before. Where that is not
+    /// so, each batch waits until it is known what was given for all that was asked for, so it is better to ask for little.
+    pub(super) fn is_alone(&self) -> bool {
+        self.is_alone
     }
 
     /// How many are asked for and not answered.
@@ -270,6 +279,7 @@ impl Deliveries {
         }
         let HeldBack { batch, .. } = self.held_back.pop_front()?;
         self.slot(batch.id)?.state = State::Gone;
+        self.is_alone = batch.first_offset <= self.next_offset;
         self.next_offset = self.next_offset.max(batch.end_offset());
         self.advance();
         Some(batch)

@@ -77,7 +77,10 @@ impl fmt::Display for Failure {
                 write!(f, "the peer speaks the verbs of 2016 only, which give {given}; {asked} was asked for")
             }
             Self::Fenced { epoch: 0 } => {
-                write!(f, "another run of this feed has come to its end meanwhile: start again to feed it once more")
+                write!(
+                    f,
+                    "another run of this feed has begun or come to its end meanwhile: if none is going on, start this one again; it goes on where the feed stands, or feeds once more what had come to its end"
+                )
             }
             Self::Fenced { epoch } => {
                 write!(

@@ -438,6 +438,9 @@ fn a_request_asks_for_several_deliveries() {
     let mut bench = Bench::new(100);
     assert_eq!(bench.step("DEQ k=1 n=1 lo=1 m=1 z=1000 wt=500 ls=5000 q=99"), "");
     assert_eq!(bench.server.gauges(bench.now()).parked, DELIVERIES_A_REQUEST_MAX);
+    let last = u64::MAX;
+    let asked = format!("DEQ k=2 n={last} lo=1 m=1 z=1000 wt=0 ls=5000 q=3");
+    assert_eq!(bench.step(&asked), format!("NONE n={last} en=0 du=mem"), "there is none behind it");
 }
 
 #[test]

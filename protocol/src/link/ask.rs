@@ -45,7 +45,7 @@ pub struct Enq<'a> {
 }
 
 /// How many deliveries one request may ask for; what it asks for beyond that is not given.
-pub const DELIVERIES_A_REQUEST_MAX: u64 = 16;
+pub const DELIVERIES_A_REQUEST_MAX: u64 = 8;
 
 /// A request for a batch of messages, or for several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -40,8 +40,8 @@ const PLANT_SEEDS: u64 = 1_000;
 /// Plays one seed.
 fn play(options: Options, plant: Option<Plant>, reader: Option<fn(&str)>) -> Result<Troubles, String> {
     let mut graph = Graph::new(options, plant, reader);
-    let troubles = graph.storm()?;
-    let longest_end = graph.end()?;
+    let mut troubles = graph.storm()?;
+    let longest_end = graph.end(&mut troubles)?;
     graph.check()?;
     Ok(Troubles { longest_end, ..troubles })
 }
@@ -109,6 +109,7 @@ impl Tally {
         sum.kills += troubles.kills;
         sum.kills_of_disks += troubles.kills_of_disks;
         sum.images += troubles.images;
+        sum.fenced += troubles.fenced;
         sum.longest_end = sum.longest_end.max(troubles.longest_end);
     }
 }
@@ -146,7 +147,7 @@ fn a_seed_plays_the_same_run_again() {
     let hash = |seed| {
         let mut graph = Graph::new(Options::drawn(seed, None), None, None);
         graph.storm().unwrap();
-        graph.end().unwrap();
+        graph.end(&mut Troubles::default()).unwrap();
         graph.net.trace_hash()
     };
     assert_eq!(hash(7), hash(7));

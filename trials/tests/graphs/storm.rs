@@ -30,6 +30,8 @@ pub(crate) struct Troubles {
     pub(crate) kills_of_disks: u64,
     /// How many crash images queues have come back from.
     pub(crate) images: u64,
+    /// How many feeders had to be started again because a former process of theirs fenced them from its grave.
+    pub(crate) fenced: u64,
     /// How long it took, once the weather had cleared, until all was done.
     pub(crate) longest_end: Duration,
 }
@@ -217,7 +219,7 @@ impl Graph {
     }
 
     /// In calm weather, with everybody up, all comes to its end.
-    pub(crate) fn end(&mut self) -> Result<Duration, String> {
+    pub(crate) fn end(&mut self, troubles: &mut Troubles) -> Result<Duration, String> {
         /// How often to look.
         const STRIDE: Duration = Duration::from_millis(20);
         /// A moment for what would come too much.
@@ -236,6 +238,7 @@ impl Graph {
         let bound = self.patience();
         loop {
             while !self.is_over() {
+                self.start_fenced_again(troubles);
                 if self.net.now() > begun + bound {
                     return Err(format!("not at its end {bound:?} after the weather cleared: {}", self.told()));
                 }
@@ -246,6 +249,18 @@ impl Graph {
             self.net.run_until(self.net.now() + AFTERWARDS);
             if self.is_over() && printed == self.printed_bytes() {
                 return Ok(took);
+            }
+        }
+    }
+
+    /// An OPEN of its former process that was still on its way may have fenced a feeder. It has said so and ended, and whoever
+    /// runs it starts it again.
+    fn start_fenced_again(&mut self, troubles: &mut Troubles) {
+        for place in self.feeders() {
+            let has_ended = self.net.state(self.places[place].id) == State::Done;
+            if has_ended && matches!(self.feeder(place).failure(), Some(link::Failure::Fenced { .. })) {
+                troubles.fenced += 1;
+                self.begin(place);
             }
         }
     }

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(stop) => {
             // Nobody is left to tell if stderr is closed.
-            let _ = writeln!(io::stderr(), "error: {stop}");
+            let _ = io::stderr().write_all(format!("error: {stop}\n").as_bytes());
             ExitCode::FAILURE
         }
     }

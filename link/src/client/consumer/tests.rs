@@ -412,6 +412,24 @@ fn where_messages_come_quickly_one_request_asks_for_several_and_finishes_wait_fo
 }
 
 #[test]
+fn a_consumer_that_is_not_alone_asks_for_little() {
+    let mut edge = Edge::open();
+    let first = edge.sent_one("deq 1 lo1 m4 wt20");
+    edge.msg(first, 1, lease(0, 1), b"");
+    edge.consumer.finish(edge.now, 1);
+    let second = edge.sent_one("deq 2 lo2 m4 wt20 f1.0.1.1");
+    // Another one got the second message.
+    edge.msg(second, 2, lease(2, 1), b"d");
+    assert_eq!(edge.batches(), [1, 2]);
+    edge.consumer.finish(edge.now, 2);
+    let asked = edge.sent();
+    assert_eq!(
+        asked.iter().map(|(_, ask)| &ask[..]).collect::<Vec<_>>(),
+        ["deq 3 lo3 m4 wt20 f1.2.1.1", "deq 4 lo3 m4 wt20"]
+    );
+}
+
+#[test]
 fn leases_are_kept_alive_while_a_batch_is_held() {
     let mut edge = Edge::holding();
     for _ in 0..3 {
