@@ -4,11 +4,22 @@ use std::collections::BTreeMap;
 
 use link::Batch;
 
-/// What is known of one queue's messages, from its low water on.
+/// So many generations of a queue are remembered: after a SEEK, messages of two come by turns.
+const GENERATIONS_MAX: usize = 4;
+
+/// What is known of one queue's messages.
 #[derive(Debug, Default)]
 pub(crate) struct AppliedMessages {
-    /// The queue's node and generation; offsets of another mean other messages.
-    source: Option<(u64, u64)>,
+    node: u64,
+    /// The generation of the batch at hand.
+    generation: u64,
+    /// By generation; offsets of another mean other messages.
+    lives: BTreeMap<u64, Life>,
+}
+
+/// What is known of the messages of one generation, from its low water on.
+#[derive(Debug, Default)]
+struct Life {
     /// The highest that was heard. All below it is finished: what still comes of it was overtaken on its way.
     low_water: u64,
     /// The first offset of each range, and the one after its last.
@@ -20,11 +31,49 @@ pub(crate) struct AppliedMessages {
 impl AppliedMessages {
     /// Prepares for this batch: its queue may be another by now, and below its low water nothing comes again.
     pub(crate) fn begin(&mut self, batch: &Batch) {
-        let source = (batch.node, batch.generation);
-        if self.source != Some(source) {
-            *self = Self { source: Some(source), ..Self::default() };
+        if self.node != batch.node {
+            *self = Self { node: batch.node, ..Self::default() };
         }
-        self.low_water = self.low_water.max(batch.low_water);
+        self.generation = batch.generation;
+        self.lives.entry(batch.generation).or_default().rise(batch.low_water);
+        if self.lives.len() > GENERATIONS_MAX {
+            self.lives.pop_first();
+        }
+    }
+
+    fn life(&mut self) -> &mut Life {
+        self.lives.entry(self.generation).or_default()
+    }
+
+    /// Whether this message has been applied, here or elsewhere.
+    pub(crate) fn contains(&self, offset: u64) -> bool {
+        self.lives.get(&self.generation).is_some_and(|life| life.contains(offset))
+    }
+
+    /// This message is being applied.
+    pub(crate) fn insert(&mut self, offset: u64) {
+        self.life().insert(offset);
+    }
+
+    /// This message was not applied after all.
+    pub(crate) fn remove(&mut self, offset: u64) {
+        self.life().remove(offset);
+    }
+
+    /// This message was refused.
+    pub(crate) fn refuse(&mut self, offset: u64, reason: String) {
+        self.life().refused.insert(offset, reason);
+    }
+
+    /// Why this message was refused, if it was.
+    pub(crate) fn refusal(&self, offset: u64) -> Option<&str> {
+        self.lives.get(&self.generation)?.refused.get(&offset).map(String::as_str)
+    }
+}
+
+impl Life {
+    fn rise(&mut self, low_water: u64) {
+        self.low_water = self.low_water.max(low_water);
         let low_water = self.low_water;
         while let Some((&first, &end)) = self.ranges.first_key_value()
             && first < low_water
@@ -37,13 +86,11 @@ impl AppliedMessages {
         self.refused = self.refused.split_off(&low_water);
     }
 
-    /// Whether this message has been applied, here or elsewhere.
-    pub(crate) fn contains(&self, offset: u64) -> bool {
+    fn contains(&self, offset: u64) -> bool {
         offset < self.low_water || self.ranges.range(..=offset).next_back().is_some_and(|(_, end)| *end > offset)
     }
 
-    /// This message is being applied.
-    pub(crate) fn insert(&mut self, offset: u64) {
+    fn insert(&mut self, offset: u64) {
         if self.contains(offset) {
             return;
         }
@@ -53,8 +100,7 @@ impl AppliedMessages {
         self.ranges.insert(first, end);
     }
 
-    /// This message was not applied after all.
-    pub(crate) fn remove(&mut self, offset: u64) {
+    fn remove(&mut self, offset: u64) {
         let Some((&first, &end)) = self.ranges.range(..=offset).next_back().filter(|(_, end)| **end > offset) else {
             return;
         };
@@ -65,16 +111,6 @@ impl AppliedMessages {
         if offset + 1 < end {
             self.ranges.insert(offset + 1, end);
         }
-    }
-
-    /// This message was refused.
-    pub(crate) fn refuse(&mut self, offset: u64, reason: String) {
-        self.refused.insert(offset, reason);
-    }
-
-    /// Why this message was refused, if it was.
-    pub(crate) fn refusal(&self, offset: u64) -> Option<&str> {
-        self.refused.get(&offset).map(String::as_str)
     }
 }
 
@@ -127,7 +163,7 @@ mod tests {
             for offset in low_water.saturating_sub(3)..low_water + 45 {
                 assert_eq!(applied.contains(offset), offset < low_water || set.contains(&offset));
             }
-            assert!(applied.ranges.len() <= set.len(), "ranges are joined");
+            assert!(applied.lives[&1].ranges.len() <= set.len(), "ranges are joined");
         }
     }
 
@@ -140,6 +176,24 @@ mod tests {
         assert_eq!((applied.contains(5), applied.refusal(5)), (true, Some("no")));
         applied.begin(&batch(2, 0));
         assert_eq!((applied.contains(5), applied.refusal(5)), (false, None));
+    }
+
+    #[test]
+    fn generations_may_come_by_turns() {
+        let mut applied = AppliedMessages::default();
+        for (generation, offset) in [(1, 5), (2, 3), (3, 9)] {
+            applied.begin(&batch(generation, 0));
+            applied.insert(offset);
+            applied.refuse(offset, "no".to_owned());
+        }
+        for (generation, offset) in [(1, 5), (2, 3), (1, 5), (3, 9)] {
+            applied.begin(&batch(generation, 0));
+            assert_eq!((applied.contains(offset), applied.refusal(offset)), (true, Some("no")));
+            assert!(!applied.contains(offset + 1));
+        }
+        (4..=6).for_each(|generation| applied.begin(&batch(generation, 0)));
+        applied.begin(&batch(1, 0));
+        assert!(!applied.contains(5), "the oldest are forgotten");
     }
 
     #[test]
