@@ -237,8 +237,7 @@ impl Graph {
         let begun = self.net.now();
         let bound = self.patience();
         loop {
-            while !self.is_over() {
-                self.start_fenced_again(troubles);
+            while self.starts_fenced_again(troubles) || !self.is_over() {
                 if self.net.now() > begun + bound {
                     return Err(format!("not at its end {bound:?} after the weather cleared: {}", self.told()));
                 }
@@ -254,8 +253,9 @@ impl Graph {
     }
 
     /// An OPEN of its former process that was still on its way may have fenced a feeder. It has said so and ended, and whoever
-    /// runs it starts it again.
-    fn start_fenced_again(&mut self, troubles: &mut Troubles) {
+    /// runs it starts it again. Whether there was one.
+    fn starts_fenced_again(&mut self, troubles: &mut Troubles) -> bool {
+        let before = troubles.fenced;
         for place in self.feeders() {
             let has_ended = self.net.state(self.places[place].id) == State::Done;
             if has_ended && matches!(self.feeder(place).failure(), Some(link::Failure::Fenced { .. })) {
@@ -263,6 +263,7 @@ impl Graph {
                 self.begin(place);
             }
         }
+        troubles.fenced > before
     }
 
     /// How long the end may take: the last leases run out, and what failed rests.
