@@ -75,7 +75,7 @@ impl Recovery {
             limits,
             level,
             fault,
-            queue: Queue::to_be_replayed(limits, fault),
+            queue: Queue::new(0, 0, limits, fault),
             intake: Intake::with_fault(0, limits.producers_max, level, fault),
             has_lost: false,
         }

@@ -324,7 +324,6 @@ impl Server {
         // What is said of finishes waits until they are durable, and what is said beside it stays in its order.
         let gate = if letters.is_empty() { 0 } else { self.made() };
         let Deq { session, delivery: first, deliveries, open_from, .. } = *deq;
-        self.sessions.hear(now, session, open_from);
         self.parked.drop_below(session, open_from);
         let more = deliveries.clamp(1, DELIVERIES_A_REQUEST_MAX) - 1;
         for delivery in first..=first.saturating_add(more) {

@@ -15,7 +15,7 @@ use super::{
         records::{BadRecord, Record},
         store::Store,
     },
-    Dead, Eras, Fault, Leases, Letter, Open, Queue, ServerLimits, Settled, State,
+    Dead, Eras, Fault, Leases, Letter, Open, Queue, Settled, State,
 };
 
 /// So many messages that are not handed out yet are read ahead.
@@ -96,11 +96,6 @@ pub(crate) enum LoadFrom {
 }
 
 impl Queue {
-    /// An empty queue, for a log to be played to.
-    pub(crate) fn to_be_replayed(limits: ServerLimits, fault: Option<Fault>) -> Self {
-        Self::new(0, 0, limits, fault)
-    }
-
     /// The state for a snapshot.
     pub(crate) fn state(&self) -> QueueState<'_> {
         let open = self.leases.ranges();
